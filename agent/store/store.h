@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// Store: records in, records out, each transaction all or nothing. What it holds is sealed before a
+// backend sees it. Used from the lifecycle's executor only; calls block on the disk.
+//
+// Every record type has a key that follows from its contents (docs/formats/store.md):
+//   provider/NAME  policy/NAME  credential/NAME  version/NAME/N  rotation/NAME  refresh/NAME
+//   tag/NAME/TAG  history/NAME/N          (N as 20 digits, so that order is numeric)
+// A name may hold `/`, so the number or tag is always the last segment.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "agent/store/records.h"
+
+namespace keyturn::store {
+
+using Record = std::variant<ProviderRecord, PolicyRecord, CredentialRecord, VersionRecord,
+                            RotationRecord, TagRecord, RefreshRecord, HistoryRecord>;
+
+std::string KeyOf(const Record& record);
+std::string VersionKey(absl::string_view credential, uint64_t number);
+std::string RotationKey(absl::string_view credential);
+std::string RefreshKey(absl::string_view credential);
+std::string TagKey(absl::string_view credential, absl::string_view tag);
+std::string HistoryKey(absl::string_view credential, uint64_t sequence);
+
+// A set of changes that become true together.
+class Transaction {
+ public:
+  void Put(Record record) { puts_.push_back(std::move(record)); }
+  void Delete(std::string key) { deletes_.push_back(std::move(key)); }
+  bool empty() const { return puts_.empty() && deletes_.empty(); }
+  const std::vector<Record>& puts() const { return puts_; }
+  const std::vector<std::string>& deletes() const { return deletes_; }
+
+ private:
+  std::vector<Record> puts_;
+  std::vector<std::string> deletes_;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  // Everything, for the start. DATA_LOSS names the key of a row that cannot be opened: a broken or
+  // swapped row must never become a missing credential silently.
+  virtual absl::StatusOr<std::vector<Record>> LoadAll() = 0;
+
+  // All or nothing. Each row that this store has read or written is guarded by its revision, so a
+  // second writer is found out: ABORTED. RESOURCE_EXHAUSTED when the disk is full.
+  virtual absl::Status Commit(const Transaction& transaction) = 0;
+
+  // Names this agent in tags; made at the first start and kept.
+  virtual const std::string& agent_id() const = 0;
+};
+
+}  // namespace keyturn::store
