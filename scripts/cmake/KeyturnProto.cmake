@@ -37,6 +37,14 @@ foreach(proto IN LISTS kt_protos)
     VERBATIM)
 endforeach()
 
+# Only the generation, for tools that read our sources without compiling everything first.
+set(kt_generated "")
+foreach(source IN LISTS kt_message_sources kt_service_sources)
+  string(REGEX REPLACE "\\.cc$" ".h" header "${source}")
+  list(APPEND kt_generated "${header}")
+endforeach()
+add_custom_target(keyturn_generated DEPENDS ${kt_generated})
+
 function(kt_generated_library name)
   if(ARGN)
     add_library(${name} STATIC ${ARGN})

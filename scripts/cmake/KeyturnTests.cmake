@@ -18,7 +18,8 @@ set(kt_test_environment
   "LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/scripts/cmake/lsan.supp:print_suppressions=0"
   "TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/scripts/cmake/tsan.supp:ignore_noninstrumented_modules=1:second_deadlock_stack=1"
   "KEYTURN_BIN_DIR=${CMAKE_BINARY_DIR}/bin"
-  "KEYTURN_SOURCE_DIR=${CMAKE_SOURCE_DIR}")
+  "KEYTURN_SOURCE_DIR=${CMAKE_SOURCE_DIR}"
+  "KEYTURN_PEERS_DIR=${CMAKE_SOURCE_DIR}/build/peers")
 
 # keyturn_ctest(NAME n LABELS l... COMMAND c... [TIMEOUT seconds]): any command as a test.
 function(keyturn_ctest)
