@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the admin API asks of the lifecycle. All calls are thread-safe and return at once; answers
+// come through `done`, exactly once, on the lifecycle's executor. Authorization is the caller's
+// business. Errors carry a reason (base/error.h).
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/statusor.h"
+#include "agent/lifecycle/freshness.h"
+#include "keyturn/v1/admin.pb.h"
+
+namespace keyturn::lifecycle {
+
+template <class T>
+using Answer = absl::AnyInvocable<void(absl::StatusOr<T>)>;
+
+class Lifecycle : public Freshness {
+ public:
+  virtual void Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyResponse> done) = 0;
+  virtual void Export(Answer<v1::ExportResponse> done) = 0;
+  virtual void List(v1::ListRequest request, Answer<v1::ListResponse> done) = 0;
+  virtual void Describe(v1::DescribeRequest request, Answer<v1::DescribeResponse> done) = 0;
+  // Wipes the request's field values before `done`.
+  virtual void Put(v1::PutRequest request, Answer<v1::PutResponse> done) = 0;
+  virtual void Delete(v1::DeleteRequest request, Answer<v1::DeleteResponse> done) = 0;
+  virtual void Refresh(v1::RefreshRequest request, Answer<v1::RefreshResponse> done) = 0;
+  virtual void History(v1::HistoryRequest request, Answer<v1::HistoryResponse> done) = 0;
+  // All of StatusResponse but version, started_at, connections and store_path.
+  virtual void Status(Answer<v1::StatusResponse> done) = 0;
+
+  // `step` for each state the rotation enters, then `done`: OK when the new key is handed out (or,
+  // with wait_until_done, the old one is revoked), else why the rotation ended without that.
+  using Step = absl::AnyInvocable<void(v1::RotateResponse)>;
+  virtual void Rotate(v1::RotateRequest request, Step step,
+                      absl::AnyInvocable<void(absl::Status)> done) = 0;
+};
+
+}  // namespace keyturn::lifecycle
