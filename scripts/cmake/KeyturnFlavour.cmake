@@ -84,7 +84,7 @@ if(NOT KEYTURN_SANITIZED AND NOT CMAKE_BUILD_TYPE STREQUAL "Debug")
     add_compile_options(-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
   endif()
 endif()
-add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack)
+add_link_options(-Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed)
 
 # --- Paths in the result --------------------------------------------------------------------------
 # __FILE__ and debug information name files from the repository root: the same sources give the

@@ -9,7 +9,7 @@ file(GLOB kt_fake_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/tests/fakes/*.c
 # Fakes are built without linking the rooms whose interfaces they implement: a test of a low room
 # must not need the high ones. What a fake needs, the test that uses it links.
 keyturn_part(NAME keyturn_fakes SOURCES ${kt_fake_sources}
-             LIBS keyturn_grpc_proto kt_grpc kt_absl kt_json kt_gtest)
+             LIBS keyturn_base keyturn_grpc_proto kt_grpc kt_absl kt_json kt_gtest)
 
 # Options for the sanitizers' runtime, for every test.
 set(kt_test_environment
@@ -86,7 +86,9 @@ foreach(folder IN LISTS kt_unit_folders)
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${folder}/*.cc")
   if(sources)
     set(libs kt_rapidcheck kt_json kt_microhttpd)
-    if(TARGET keyturn_${room})
+    if(room STREQUAL "fakes")
+      list(PREPEND libs ${kt_rooms})
+    elseif(TARGET keyturn_${room})
       list(PREPEND libs keyturn_${room})
     endif()
     keyturn_test(NAME unit_${room} LABELS unit SOURCES ${sources} LIBS ${libs})
