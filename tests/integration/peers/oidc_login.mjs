@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Plays the browser in an authorization-code flow against oidc-provider's development login pages:
-// authorize, log in, consent, follow the redirects, exchange the code. It gives tests a refresh token
-// that the server itself issued for a user. Each call uses its own cookies, so calls may overlap.
+// authorize, log in, consent, follow the redirects, exchange the code. It gives tests a refresh
+// token that the server itself issued for a user. Each call uses its own cookies, so calls may
+// overlap.
 
 import crypto from 'node:crypto';
 
@@ -24,7 +25,7 @@ class Browser {
     return reply;
   }
 
-  /** Follows redirects from `reply` until a page, or a redirect to `stopAt`; returns the last URL. */
+  /** Follows redirects from `reply` to a page, or to `stopAt`; returns the last URL. */
   async follow(reply, from, stopAt) {
     let url = from;
     for (let hop = 0; hop < MAX_REDIRECTS; hop += 1) {
@@ -102,7 +103,8 @@ async function exchange(issuer, client, code, verifier) {
   const reply = await fetch(`${issuer}/token`, { method: 'POST', headers, body: form });
   const body = await reply.json();
   if (reply.status !== 200 || !body.refresh_token) {
-    throw new Error(`code exchange gave HTTP ${reply.status} (${body.error ?? 'no refresh token'})`);
+    const reason = body.error ?? 'no refresh token';
+    throw new Error(`code exchange gave HTTP ${reply.status} (${reason})`);
   }
   return body.refresh_token;
 }

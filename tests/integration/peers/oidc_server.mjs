@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 //
-// Runs oidc-provider, a certified OAuth 2.0 / OpenID Connect server, on loopback for the integration
-// tests. Beside the provider's own routes there are two for tests: GET /test/stats counts what the
-// token endpoint was asked and answered, POST /test/grant seeds a refresh token (oidc_login.mjs).
-// All state is in memory and gone with the process.
+// Runs oidc-provider, a certified OAuth 2.0 / OpenID Connect server, on loopback for the
+// integration tests. Beside the provider's own routes there are two for tests: GET /test/stats
+// counts what the token endpoint was asked and answered, POST /test/grant seeds a refresh token
+// (oidc_login.mjs). All state is in memory and gone with the process.
 
 import crypto from 'node:crypto';
 import fs from 'node:fs';
