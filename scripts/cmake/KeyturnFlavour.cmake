@@ -109,6 +109,11 @@ elseif(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSI
   target_compile_options(keyturn_flags INTERFACE -Wno-restrict)
 endif()
 target_include_directories(keyturn_flags INTERFACE "${CMAKE_SOURCE_DIR}")
+if(KEYTURN_FLAVOUR STREQUAL "tsan")
+  # Every program, once: see the file.
+  target_sources(keyturn_flags INTERFACE
+    "$<$<STREQUAL:$<TARGET_PROPERTY:TYPE>,EXECUTABLE>:${CMAKE_SOURCE_DIR}/scripts/cmake/tsan_absl.cc>")
+endif()
 target_compile_definitions(keyturn_flags INTERFACE KEYTURN_VERSION="${PROJECT_VERSION}")
 
 # --- Linker and compiler cache --------------------------------------------------------------------
