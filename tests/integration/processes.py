@@ -22,6 +22,10 @@ _SCALE = float(os.environ.get("KEYTURN_TIMEOUT_SCALE", "1"))
 _MAX_LINES = 200_000
 _LISTENING = re.compile(r"^listening on (http://\S+)$")
 
+# The kernel sends its parent-death signal only for a death after it was asked for, so the child then
+# checks that its parent ($0 is our pid) is still there.
+_EXEC_IF_PARENT_LIVES = '[ "$PPID" = "$0" ] && exec "$@"'
+
 # The kernel's parent-death signal is tied to the thread that made the child, not to the process:
 # every child is therefore made by this one thread, which lives as long as the interpreter.
 _spawner = concurrent.futures.ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
@@ -124,8 +128,10 @@ def spawn(argv, *, env=None, cwd=None, stdin=subprocess.DEVNULL, uid=None, gid=N
     if uid is not None:
         wrapper += [f"--reuid={uid}", f"--regid={uid if gid is None else gid}", "--clear-groups"]
     return _spawner.submit(
-        subprocess.Popen, [*wrapper, "--", *map(str, argv)], env=env, cwd=cwd, stdin=stdin,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True).result()
+        subprocess.Popen,
+        [*wrapper, "--", "/bin/sh", "-c", _EXEC_IF_PARENT_LIVES, str(os.getpid()), *map(str, argv)],
+        env=env, cwd=cwd, stdin=stdin, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        start_new_session=True).result()
 
 
 class Process:
