@@ -22,7 +22,7 @@ _SCALE = float(os.environ.get("KEYTURN_TIMEOUT_SCALE", "1"))
 _MAX_LINES = 200_000
 _LISTENING = re.compile(r"^listening on (http://\S+)$")
 
-# The kernel sends its parent-death signal only for a death after it was asked for, so the child then
+# The kernel sends the parent-death signal only for a death after it was asked for, so a child then
 # checks that its parent ($0 is our pid) is still there.
 _EXEC_IF_PARENT_LIVES = '[ "$PPID" = "$0" ] && exec "$@"'
 
