@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lifecycle/ledger.h"
+
+#include <variant>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace keyturn::lifecycle {
+namespace {
+
+constexpr size_t kHistoryKept = 100;
+
+template <class... Ts>
+struct Overloaded : Ts... {
+  using Ts::operator()...;
+};
+template <class... Ts>
+Overloaded(Ts...) -> Overloaded<Ts...>;
+
+}  // namespace
+
+const store::VersionRecord* CredentialState::Version(uint64_t number) const {
+  const auto found = versions.find(number);
+  return found == versions.end() ? nullptr : &found->second;
+}
+
+absl::Status Ledger::Load() {
+  auto records = store_.LoadAll();
+  if (!records.ok()) return records.status();
+  for (const store::Record& record : *records) Apply(record);
+  for (const auto& [name, state] : credentials_) {
+    // Parts without their credential cannot come from our own transactions.
+    if (state.record.name.empty()) {
+      return absl::DataLossError(
+          absl::StrCat("the store holds parts of the credential \"", name,
+                       "\" but not the credential itself; restore the store from a backup"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ledger::Commit(const store::Transaction& transaction) {
+  if (absl::Status status = store_.Commit(transaction); !status.ok()) return status;
+  for (const std::string& key : transaction.deletes()) Erase(key);
+  for (const store::Record& record : transaction.puts()) Apply(record);
+  return absl::OkStatus();
+}
+
+const CredentialState* Ledger::Find(absl::string_view name) const {
+  const auto found = credentials_.find(name);
+  return found == credentials_.end() ? nullptr : &found->second;
+}
+
+void Ledger::Apply(const store::Record& record) {
+  std::visit(
+      Overloaded{
+          [this](const store::ProviderRecord& r) { providers_[r.name] = r; },
+          [this](const store::PolicyRecord& r) { policies_[r.name] = r; },
+          [this](const store::CredentialRecord& r) { credentials_[r.name].record = r; },
+          [this](const store::VersionRecord& r) {
+            credentials_[r.credential].versions[r.number] = r;
+          },
+          [this](const store::RotationRecord& r) { credentials_[r.credential].rotation = r; },
+          [this](const store::TagRecord& r) { credentials_[r.credential].tags[r.tag] = r; },
+          [this](const store::RefreshRecord& r) { credentials_[r.credential].refresh = r; },
+          [this](const store::HistoryRecord& r) {
+            credentials_[r.credential].history[r.sequence] = r;
+          },
+      },
+      record);
+}
+
+void Ledger::Erase(const std::string& key) {
+  const std::pair<absl::string_view, absl::string_view> split =
+      absl::StrSplit(key, absl::MaxSplits('/', 1));
+  const auto& [kind, rest] = split;
+  if (kind == "provider") {
+    providers_.erase(std::string(rest));
+  } else if (kind == "policy") {
+    policies_.erase(std::string(rest));
+  } else if (kind == "credential") {
+    credentials_.erase(std::string(rest));
+  } else if (kind == "rotation" || kind == "refresh") {
+    // A credential deleted by the same transaction is gone already, with all its parts.
+    const auto found = credentials_.find(rest);
+    if (found == credentials_.end()) return;
+    if (kind == "rotation") found->second.rotation.reset();
+    if (kind == "refresh") found->second.refresh.reset();
+  } else {
+    // Names may hold slashes, the last segment never does.
+    const size_t slash = rest.rfind('/');
+    const auto found = credentials_.find(rest.substr(0, slash));
+    if (slash == absl::string_view::npos || found == credentials_.end()) return;
+    const absl::string_view last = rest.substr(slash + 1);
+    uint64_t number = 0;
+    if (kind == "tag") found->second.tags.erase(std::string(last));
+    if (!absl::SimpleAtoi(last, &number)) return;
+    if (kind == "version") found->second.versions.erase(number);
+    if (kind == "history") found->second.history.erase(number);
+  }
+}
+
+std::set<std::string> Ledger::KnownKeyIds() const {
+  std::set<std::string> known;
+  for (const auto& [name, state] : credentials_) {
+    for (const auto& [number, version] : state.versions) {
+      const bool live = version.state != store::VersionState::kRevoked &&
+                        version.state != store::VersionState::kFailed;
+      if (live && !version.provider_key_id.empty()) known.insert(version.provider_key_id);
+    }
+    if (state.rotation && !state.rotation->new_key_id.empty()) {
+      known.insert(state.rotation->new_key_id);
+    }
+  }
+  return known;
+}
+
+void Ledger::AddHistory(store::Transaction& transaction, store::HistoryRecord entry) const {
+  const CredentialState* state = Find(entry.credential);
+  entry.sequence = 1;
+  if (state != nullptr && !state->history.empty()) {
+    entry.sequence = state->history.rbegin()->first + 1;
+    if (state->history.size() >= kHistoryKept) {
+      transaction.Delete(store::HistoryKey(entry.credential, state->history.begin()->first));
+    }
+  }
+  transaction.Put(std::move(entry));
+}
+
+}  // namespace keyturn::lifecycle

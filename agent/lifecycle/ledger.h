@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ledger: all records in memory, in step with the store. A commit goes to the disk first and
+// becomes visible here only when it is durable, so nothing in the lifecycle acts on what a crash
+// could take back. Used on the lifecycle's executor only.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "absl/container/btree_map.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "agent/store/store.h"
+
+namespace keyturn::lifecycle {
+
+struct CredentialState {
+  store::CredentialRecord record;
+  std::map<uint64_t, store::VersionRecord> versions;
+  std::optional<store::RotationRecord> rotation;
+  std::optional<store::RefreshRecord> refresh;
+  std::map<std::string, store::TagRecord> tags;
+  std::map<uint64_t, store::HistoryRecord> history;
+
+  // Null when there is none.
+  const store::VersionRecord* Version(uint64_t number) const;
+  const store::VersionRecord* Current() const { return Version(record.current_version); }
+};
+
+class Ledger {
+ public:
+  using Credentials = absl::btree_map<std::string, CredentialState>;
+
+  explicit Ledger(store::Store& store) : store_(store) {}
+
+  // Reads everything; call once, first.
+  absl::Status Load();
+  // As store::Store::Commit. Memory changes only on OK.
+  absl::Status Commit(const store::Transaction& transaction);
+
+  const CredentialState* Find(absl::string_view name) const;
+  const Credentials& credentials() const { return credentials_; }
+  const std::map<std::string, store::ProviderRecord>& providers() const { return providers_; }
+  const std::map<std::string, store::PolicyRecord>& policies() const { return policies_; }
+  const std::string& agent_id() const { return store_.agent_id(); }
+
+  // The provider's ids of every key that some credential still accounts for: versions not yet
+  // revoked, and keys just made by open rotations.
+  std::set<std::string> KnownKeyIds() const;
+
+  // Adds a history entry to the transaction and drops the oldest beyond what is kept.
+  void AddHistory(store::Transaction& transaction, store::HistoryRecord entry) const;
+
+ private:
+  void Apply(const store::Record& record);
+  void Erase(const std::string& key);
+
+  store::Store& store_;
+  Credentials credentials_;
+  std::map<std::string, store::ProviderRecord> providers_;
+  std::map<std::string, store::PolicyRecord> policies_;
+};
+
+}  // namespace keyturn::lifecycle

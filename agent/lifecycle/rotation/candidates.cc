@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lifecycle/rotation/candidates.h"
+
+#include <algorithm>
+
+namespace keyturn::lifecycle::rotation {
+namespace {
+
+bool Known(const Facts& facts, const std::string& id) { return facts.known_ids.count(id) != 0; }
+
+}  // namespace
+
+Candidates CandidatesOf(const store::RotationRecord& record,
+                        const std::vector<providers::ListedKey>& listed, const Facts& facts) {
+  Candidates found;
+  const bool tagged = facts.traits.provider_class == providers::ProviderClass::kTagged;
+  for (const providers::ListedKey& key : listed) {
+    if (Known(facts, key.id)) continue;
+    if (tagged) {
+      if (key.tag == record.tag) found.keys.push_back(key);
+    } else if (std::find(record.seen_before.begin(), record.seen_before.end(), key.id) ==
+               record.seen_before.end()) {
+      found.keys.push_back(key);
+    }
+  }
+  found.certain = tagged || facts.exclusive;
+  return found;
+}
+
+Unaccounted UnaccountedOf(const std::vector<providers::ListedKey>& listed, const Facts& facts) {
+  Unaccounted found;
+  const bool tagged = facts.traits.provider_class == providers::ProviderClass::kTagged;
+  for (const providers::ListedKey& key : listed) {
+    if (Known(facts, key.id)) continue;
+    const bool by_tag = tagged && facts.our_tags.count(key.tag) != 0;
+    if (by_tag || facts.exclusive) {
+      found.orphans.push_back(key.id);
+    } else if (!tagged) {
+      // Beside tagged keys others' keys are the normal thing; beside untagged ones they deserve a
+      // look.
+      ++found.unknown;
+    }
+  }
+  return found;
+}
+
+}  // namespace keyturn::lifecycle::rotation

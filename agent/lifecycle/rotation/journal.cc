@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lifecycle/rotation/journal.h"
+
+#include <utility>
+
+#include "agent/lifecycle/schedule.h"
+
+namespace keyturn::lifecycle::rotation {
+namespace {
+
+// A late effect after this is beyond any settle time; the tag need not be remembered any longer.
+constexpr absl::Duration kTagKept = absl::Hours(30 * 24);
+// Ended versions that are kept for `keyturn show`.
+constexpr size_t kEndedKept = 10;
+
+using store::VersionRecord;
+using store::VersionState;
+
+class Builder {
+ public:
+  Builder(const Ledger& ledger, const CredentialState& credential, Step& step,
+          const JournalContext& context)
+      : ledger_(ledger),
+        state_(credential),
+        step_(step),
+        context_(context),
+        credential_(credential.record) {}
+
+  store::Transaction Build() {
+    ChangeVersions();
+    if (const auto* close = std::get_if<Close>(&step_.effect)) {
+      CloseRow(*close);
+    } else {
+      transaction_.Put(step_.record);
+    }
+    if (credential_changed_) transaction_.Put(credential_);
+    return std::move(transaction_);
+  }
+
+ private:
+  void End(uint64_t number, VersionState state) {
+    const VersionRecord* version = state_.Version(number);
+    if (version == nullptr) return;
+    VersionRecord ended = *version;
+    ended.state = state;
+    ended.value = {};
+    ended.ended_at = context_.now;
+    transaction_.Put(std::move(ended));
+    PruneEnded();
+  }
+
+  void PruneEnded() {
+    size_t ended = 0;
+    for (auto it = state_.versions.rbegin(); it != state_.versions.rend(); ++it) {
+      const bool over =
+          it->second.state == VersionState::kRevoked || it->second.state == VersionState::kFailed;
+      if (over && ++ended >= kEndedKept) {
+        transaction_.Delete(store::VersionKey(credential_.name, it->first));
+      }
+    }
+  }
+
+  void ChangeVersions() {
+    store::RotationRecord& row = step_.record;
+    switch (step_.version) {
+      case VersionChange::kNone:
+        return;
+      case VersionChange::kMint: {
+        VersionRecord minted;
+        minted.credential = credential_.name;
+        minted.number = ++credential_.last_version;
+        minted.value = row.new_value;
+        minted.provider_key_id = row.new_key_id;
+        minted.created_at = context_.now;
+        minted.requested_at = row.sent_at;
+        minted.expires_at = row.new_expires_at;
+        row.new_version = minted.number;
+        row.new_value = {};  // the version holds it now
+        credential_changed_ = true;
+        transaction_.Put(std::move(minted));
+        return;
+      }
+      case VersionChange::kPromote:
+        Promote(row);
+        return;
+      case VersionChange::kDropNew:
+        End(row.new_version, VersionState::kFailed);
+        return;
+      case VersionChange::kRevokeOld:
+        End(row.old_version, VersionState::kRevoked);
+        credential_.retiring_version = 0;
+        credential_changed_ = true;
+        return;
+    }
+  }
+
+  void Promote(const store::RotationRecord& row) {
+    if (const VersionRecord* version = state_.Version(row.new_version)) {
+      VersionRecord current = *version;
+      current.state = VersionState::kCurrent;
+      current.promoted_at = context_.now;
+      transaction_.Put(std::move(current));
+    }
+    if (const VersionRecord* version = state_.Version(row.old_version)) {
+      VersionRecord old = *version;
+      old.state = VersionState::kRetiring;
+      old.grace_until = row.grace_until;
+      transaction_.Put(std::move(old));
+    }
+    credential_.current_version = row.new_version;
+    credential_.retiring_version = row.old_version;
+    credential_.last_rotated = context_.now;
+    credential_.next_due = NextRotation(credential_.spec.rotate(), credential_.name, context_.now);
+    credential_.consecutive_failures = 0;
+    credential_.failure_code.clear();
+    credential_.failure_detail.clear();
+    credential_.failure_since = store::kNever;
+    credential_changed_ = true;
+    AddHistory("succeeded", row.new_version, "");
+  }
+
+  void AddHistory(std::string outcome, uint64_t version, std::string detail) {
+    store::HistoryRecord entry;
+    entry.credential = credential_.name;
+    entry.at = context_.now;
+    entry.started_at = step_.record.started_at;
+    entry.what = "rotation";
+    entry.outcome = std::move(outcome);
+    entry.version = version;
+    entry.detail = std::move(detail);
+    ledger_.AddHistory(transaction_, std::move(entry));
+  }
+
+  void CloseRow(const Close& close) {
+    const store::RotationRecord& row = step_.record;
+    transaction_.Delete(store::RotationKey(credential_.name));
+    if (context_.tagged && row.sent_at > store::kNever) {
+      transaction_.Put(store::TagRecord{credential_.name, row.tag, context_.now + kTagKept});
+    }
+    for (const auto& [tag, record] : state_.tags) {
+      if (record.keep_until < context_.now) {
+        transaction_.Delete(store::TagKey(credential_.name, tag));
+      }
+    }
+    if (context_.sweep_only || !IsFailure(close.ending)) return;
+    ++credential_.consecutive_failures;
+    credential_.failure_code = observe::FailureCodeName(FailureOf(close.ending));
+    credential_.failure_detail = close.cause;
+    if (credential_.failure_since == store::kNever) credential_.failure_since = context_.now;
+    credential_.next_due = context_.retry_at;
+    credential_changed_ = true;
+    AddHistory(std::string(EndingName(close.ending)), 0, close.cause);
+  }
+
+  const Ledger& ledger_;
+  const CredentialState& state_;
+  Step& step_;
+  const JournalContext& context_;
+  store::CredentialRecord credential_;
+  bool credential_changed_ = false;
+  store::Transaction transaction_;
+};
+
+}  // namespace
+
+bool IsFailure(Ending ending) { return ending != Ending::kDone && ending != Ending::kSwept; }
+
+observe::FailureCode FailureOf(Ending ending) {
+  return ending == Ending::kBlocked ? observe::FailureCode::kRotationBlockedLimit
+                                    : observe::FailureCode::kRotationFailed;
+}
+
+store::Transaction TransactionFor(const Ledger& ledger, const CredentialState& credential,
+                                  Step& step, const JournalContext& context) {
+  return Builder(ledger, credential, step, context).Build();
+}
+
+}  // namespace keyturn::lifecycle::rotation
