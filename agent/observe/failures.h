@@ -38,16 +38,16 @@ const char* FailureCodeName(FailureCode code);
 
 struct Failure {
   FailureCode code = FailureCode::kRotationFailed;
-  std::string credential;
-  std::string provider;        // or the token endpoint's host
-  std::string provider_class;  // listed, tagged, oauth, ...
+  std::string credential = {};
+  std::string provider = {};        // or the token endpoint's host
+  std::string provider_class = {};  // listed, tagged, oauth, ...
   uint32_t attempt = 0;
-  std::string cause;                             // our own fixed words, never remote text
+  std::string cause = {};                        // our own fixed words, never remote text
   int http_status = 0;                           // 0: no reply
   absl::Time next_retry = absl::InfinitePast();  // InfinitePast: no retry by itself
   // Until consumers break if nothing succeeds from now on; infinite: never.
   absl::Duration runway = absl::InfiniteDuration();
-  std::string detail;  // a sentence that says what to do, when a person must act
+  std::string detail = {};  // a sentence that says what to do, when a person must act
 };
 
 struct OpenFailure {

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lifecycle/rotation/engine.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/backoff.h"
+#include "agent/base/crash_point.h"
+#include "agent/base/error.h"
+#include "agent/base/ids.h"
+#include "agent/lifecycle/rotation/journal.h"
+#include "agent/lifecycle/schedule.h"
+
+namespace keyturn::lifecycle::rotation {
+namespace {
+
+const char* ClassName(providers::ProviderClass provider_class) {
+  switch (provider_class) {
+    case providers::ProviderClass::kTagged:
+      return "tagged";
+    case providers::ProviderClass::kUntagged:
+      return "untagged";
+    case providers::ProviderClass::kListed:
+      return "listed";
+  }
+  return "";
+}
+
+// tests/crash ends the process at each of these.
+void Point(absl::string_view state, absl::string_view where) {
+  base::CrashPoint(absl::StrCat("rotation:", state, ":", where));
+}
+
+}  // namespace
+
+void Engine::Recover() {
+  for (const auto& [name, state] : env_.ledger.credentials()) {
+    if (!state.rotation) continue;
+    Run run;
+    run.record = *state.rotation;
+    // A sweep that was cut off goes on as a sweep; a rotation that is due will start by itself.
+    run.sweep_only = ParseState(run.record.state) == State::kSweeping;
+    env_.log.Write(
+        observe::Level::kInfo, "rotation_resumed",
+        {{"credential", name}, {"rotation", run.record.id}, {"state", run.record.state}});
+    Begin(name, std::move(run), Restarted{});
+  }
+}
+
+void Engine::Start(const std::string& name, bool sweep_only) {
+  const CredentialState* state = env_.ledger.Find(name);
+  if (state == nullptr || Running(name)) return;
+  auto provider = hooks_.provider_of(name);
+  Run run;
+  run.sweep_only = sweep_only;
+  run.record =
+      NewAttempt(base::NewId(env_.random), name, state->record.consecutive_failures + 1,
+                 env_.ledger.agent_id(), provider.ok() ? (*provider)->traits().tag_max_length : 64);
+  run.record.started_at = env_.clock.WallNow();
+  run.record.old_version = state->record.current_version;
+  if (const store::VersionRecord* current = state->Current()) {
+    run.record.old_key_id = current->provider_key_id;
+  }
+  Begin(name, std::move(run), Due{});
+}
+
+void Engine::Begin(const std::string& name, Run run, Event first) {
+  run.number = next_run_++;
+  auto provider = hooks_.provider_of(name);
+  if (!provider.ok()) {
+    // Resources are checked before they are applied, so only a recipe that has since disappeared
+    // from the disk leads here. The row stays; the next start finds it again.
+    env_.failures.Open({.code = observe::FailureCode::kRotationFailed,
+                        .credential = name,
+                        .attempt = run.record.attempt,
+                        .cause = "provider_unusable",
+                        .detail = std::string(provider.status().message())});
+    return;
+  }
+  run.provider = *std::move(provider);
+  runs_[name] = std::move(run);
+  Take(name, first);
+}
+
+void Engine::Follow(const std::string& name, bool until_done, Lifecycle::Step step,
+                    absl::AnyInvocable<void(absl::Status)> done) {
+  const auto found = runs_.find(name);
+  if (found == runs_.end()) {
+    done(absl::InternalError("the rotation could not be started; see `keyturn status`"));
+    return;
+  }
+  found->second.followers.push_back({until_done, std::move(step), std::move(done)});
+}
+
+void Engine::Drop(const std::string& name) {
+  const auto found = runs_.find(name);
+  if (found == runs_.end()) return;
+  env_.executor.Cancel(found->second.timer);
+  std::vector<Follower> followers = std::move(found->second.followers);
+  runs_.erase(found);
+  for (Follower& follower : followers) {
+    follower.done(absl::AbortedError("the credential was deleted"));
+  }
+}
+
+absl::Time Engine::NextStepAt(const std::string& name) const {
+  const auto found = runs_.find(name);
+  return found == runs_.end() ? absl::InfinitePast() : found->second.next_step_at;
+}
+
+absl::Duration Engine::RunwayOf(const CredentialState& state) const {
+  const store::VersionRecord* current = state.Current();
+  if (current == nullptr) return absl::ZeroDuration();
+  if (current->expires_at == store::kNever) return absl::InfiniteDuration();
+  return current->expires_at - env_.clock.WallNow();
+}
+
+absl::Duration Engine::RetryWait(const Run& run) const {
+  const CredentialState* state = env_.ledger.Find(run.record.credential);
+  const absl::Duration runway = state == nullptr ? absl::InfiniteDuration() : RunwayOf(*state);
+  return base::Backoff(RetryPolicy(runway), run.record.step_failures + 1, absl::ZeroDuration(),
+                       env_.random);
+}
+
+Facts Engine::FactsFor(const Run& run) const {
+  Facts facts;
+  facts.now = env_.clock.WallNow();
+  facts.traits = run.provider->traits();
+  facts.sweep_only = run.sweep_only;
+  facts.known_ids = env_.ledger.KnownKeyIds();
+  facts.our_tags.insert(run.record.tag);
+  facts.retry_wait = RetryWait(run);
+  facts.grace_over = facts.now >= run.record.grace_until && env_.clock.BootNow() >= run.grace_boot;
+  if (const CredentialState* state = env_.ledger.Find(run.record.credential)) {
+    facts.exclusive = state->record.spec.exclusive();
+    facts.grace = GraceOf(state->record.spec.rotate());
+    for (const auto& [tag, record] : state->tags) facts.our_tags.insert(tag);
+    if (const store::VersionRecord* current = state->Current()) {
+      facts.current_value = current->value;
+    }
+  }
+  return facts;
+}
+
+void Engine::Take(const std::string& name, const Event& event) {
+  const Run& run = runs_.at(name);
+  Commit(name, Advance(run.record, event, FactsFor(run)));
+}
+
+void Engine::Commit(const std::string& name, Step step) {
+  Run& run = runs_.at(name);
+  const auto* close = std::get_if<Close>(&step.effect);
+  if (!step.journal && close == nullptr) {
+    Perform(name, std::move(step));
+    return;
+  }
+  const CredentialState& state = *env_.ledger.Find(name);
+  const uint32_t failures = state.record.consecutive_failures + 1;
+  JournalContext context;
+  context.now = env_.clock.WallNow();
+  context.retry_at =
+      context.now + base::Backoff(RetryPolicy(RunwayOf(state)), failures,
+                                  close == nullptr ? absl::ZeroDuration() : close->retry_after,
+                                  env_.random);
+  context.sweep_only = run.sweep_only;
+  context.tagged = run.provider->traits().provider_class == providers::ProviderClass::kTagged;
+  Step committed = step;
+  const store::Transaction transaction = TransactionFor(env_.ledger, state, committed, context);
+  const std::string entered = close == nullptr ? committed.record.state : "closed";
+  Point(entered, "before_commit");
+  if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
+    HoldAndRetry(name, std::move(step), status);
+    return;
+  }
+  Point(entered, "after_commit");
+  run.commit_failures = 0;
+  env_.failures.Resolve(observe::FailureCode::kStoreFull, name);
+  Perform(name, std::move(committed));
+}
+
+void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status& why) {
+  Run& run = runs_.at(name);
+  const absl::Duration wait =
+      base::Backoff({absl::Seconds(1), absl::Seconds(30)}, ++run.commit_failures,
+                    absl::ZeroDuration(), env_.random);
+  env_.failures.Open({.code = observe::FailureCode::kStoreFull,
+                      .credential = name,
+                      .provider_class = ClassName(run.provider->traits().provider_class),
+                      .attempt = run.commit_failures,
+                      .cause = absl::IsResourceExhausted(why) ? "disk_full" : "store_error",
+                      .next_retry = env_.clock.WallNow() + wait,
+                      .detail = std::string(why.message())});
+  run.timer = env_.executor.After(
+      wait, [this, name, number = run.number, step = std::move(step)]() mutable {
+        const auto found = runs_.find(name);
+        if (found != runs_.end() && found->second.number == number) Commit(name, std::move(step));
+      });
+}
+
+void Engine::Perform(const std::string& name, Step step) {
+  Run& run = runs_.at(name);
+  const bool entered = run.record.state != step.record.state;
+  run.record = step.record;
+  run.next_step_at = absl::InfinitePast();
+  RaiseAlerts(name, run, step);
+  if (step.version == VersionChange::kPromote) {
+    run.grace_boot = env_.clock.BootNow() + (run.record.grace_until - env_.clock.WallNow());
+    Point(run.record.state, "before_push");
+    hooks_.promoted(name);
+  }
+  if (entered || step.version == VersionChange::kPromote) Announce(run, step);
+  if (const auto* close = std::get_if<Close>(&step.effect)) {
+    Finish(name, *close);
+  } else if (const auto* wait = std::get_if<Wait>(&step.effect)) {
+    WaitUntil(name, runs_.at(name), wait->until);
+  } else if (std::holds_alternative<Proceed>(step.effect)) {
+    WaitUntil(name, runs_.at(name), env_.clock.WallNow());
+  } else {
+    Call(name, runs_.at(name), step.effect);
+  }
+}
+
+void Engine::Announce(Run& run, const Step& step) {
+  env_.log.Write(observe::Level::kInfo, "rotation",
+                 {{"credential", run.record.credential},
+                  {"rotation", run.record.id},
+                  {"state", run.record.state},
+                  {"attempt", run.record.attempt},
+                  {"version", run.record.new_version}});
+  v1::RotateResponse report;
+  report.set_rotation_id(run.record.id);
+  report.set_state(run.record.state);
+  report.set_version(run.record.new_version);
+  if (ParseState(run.record.state) == State::kReconcile) {
+    report.set_detail(absl::StrCat("the outcome of create is unknown (", run.record.last_error,
+                                   "); waiting to see whether a key appears"));
+  }
+  for (Follower& follower : run.followers) follower.step(report);
+  if (step.version != VersionChange::kPromote) return;
+  for (auto it = run.followers.begin(); it != run.followers.end();) {
+    if (it->until_done) {
+      ++it;
+      continue;
+    }
+    it->done(absl::OkStatus());
+    it = run.followers.erase(it);
+  }
+}
+
+void Engine::RaiseAlerts(const std::string& name, const Run& run, const Step& step) {
+  for (observe::FailureCode code : step.resolved) env_.failures.Resolve(code, name);
+  const CredentialState* state = env_.ledger.Find(name);
+  if (!step.alert || state == nullptr) return;
+  const auto* wait = std::get_if<Wait>(&step.effect);
+  env_.failures.Open({.code = step.alert->code,
+                      .credential = name,
+                      .provider = state->record.spec.provider(),
+                      .provider_class = ClassName(run.provider->traits().provider_class),
+                      .attempt = std::max(run.record.attempt, run.record.step_failures),
+                      .cause = step.alert->cause,
+                      .http_status = step.alert->http_status,
+                      .next_retry = wait == nullptr ? absl::InfinitePast() : wait->until,
+                      .runway = RunwayOf(*state),
+                      .detail = step.alert->detail});
+}
+
+void Engine::WaitUntil(const std::string& name, Run& run, absl::Time until) {
+  run.next_step_at = until;
+  // Long waits are looked at again from time to time, because the wall clock may be set meanwhile.
+  const absl::Duration wait = std::clamp(until - env_.clock.WallNow(), absl::ZeroDuration(),
+                                         absl::Duration(absl::Minutes(10)));
+  run.timer = env_.executor.After(wait, [this, name, number = run.number, until] {
+    const auto found = runs_.find(name);
+    if (found == runs_.end() || found->second.number != number) return;
+    if (env_.clock.WallNow() < until) {
+      WaitUntil(name, found->second, until);
+    } else {
+      Take(name, Due{});
+    }
+  });
+}
+
+void Engine::Finish(const std::string& name, const Close& close) {
+  auto node = runs_.extract(name);
+  Run& run = node.mapped();
+  const bool failed = IsFailure(close.ending) && !run.sweep_only;
+  const CredentialState* state = env_.ledger.Find(name);
+  if (failed && state != nullptr) {
+    env_.failures.Open({.code = FailureOf(close.ending),
+                        .credential = name,
+                        .provider = state->record.spec.provider(),
+                        .provider_class = ClassName(run.provider->traits().provider_class),
+                        .attempt = run.record.attempt,
+                        .cause = close.cause,
+                        .http_status = close.http_status,
+                        .next_retry = state->record.next_due,
+                        .runway = RunwayOf(*state)});
+  }
+  const absl::Status status =
+      !failed
+          ? absl::OkStatus()
+          : base::WithReason(
+                absl::UnavailableError(absl::StrCat(
+                    "the rotation ended without a new key: ", EndingName(close.ending), " (",
+                    close.cause, "); the current key is still served and another attempt follows")),
+                observe::FailureCodeName(FailureOf(close.ending)), {{"credential", name}});
+  v1::RotateResponse last;
+  last.set_rotation_id(run.record.id);
+  last.set_state(std::string(EndingName(close.ending)));
+  last.set_version(run.record.new_version);
+  for (Follower& follower : run.followers) {
+    follower.step(last);
+    follower.done(status);
+  }
+  hooks_.closed(name);
+}
+
+template <class ToEvent>
+auto Engine::Expect(const std::string& name, Run& run, ToEvent&& to_event) {
+  return [this, name, number = run.number, call = run.call, state = run.record.state,
+          to_event = std::forward<ToEvent>(to_event)](auto... reply) mutable {
+    // On whatever thread the provider answers: hand over, nothing else.
+    Point(state, "after_reply");
+    env_.executor.Post([this, name, number, call,
+                        event = Event(to_event(std::move(reply)...))]() mutable {
+      const auto found = runs_.find(name);
+      if (found == runs_.end() || found->second.number != number || found->second.call != call) {
+        return;
+      }
+      Take(name, event);
+    });
+  };
+}
+
+void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
+  ++run.call;
+  const CredentialState& state = *env_.ledger.Find(name);
+  if (std::holds_alternative<CallVerifyNew>(effect) ||
+      std::holds_alternative<CallVerifyOld>(effect)) {
+    const bool verify_new = std::holds_alternative<CallVerifyNew>(effect);
+    const store::VersionRecord* version =
+        state.Version(verify_new ? run.record.new_version : run.record.old_version);
+    auto done =
+        Expect(name, run, [](providers::CallResult r) { return VerifyReplied{std::move(r)}; });
+    if (!run.provider->traits().can_verify || version == nullptr || version->value.empty()) {
+      // Nothing to ask with: a new key is taken as good, an old one as dead.
+      done(providers::CallResult{
+          verify_new ? providers::Outcome::kOk : providers::Outcome::kRejected, "", 0, {}});
+      return;
+    }
+    run.provider->Verify(version->value, std::move(done));
+    Point(run.record.state, "after_send");
+    return;
+  }
+  hooks_.manager_of(
+      state.record.spec.provider(), [this, name, number = run.number, call = run.call,
+                                     effect](absl::StatusOr<base::CredentialValue> manager) {
+        const auto found = runs_.find(name);
+        if (found == runs_.end() || found->second.number != number || found->second.call != call) {
+          return;
+        }
+        if (manager.ok()) {
+          CallWithManager(name, effect, *std::move(manager));
+          return;
+        }
+        // Nothing was sent, so certainly nothing happened.
+        providers::CallResult none{providers::Outcome::kTransient, "manager_unavailable", 0, {}};
+        if (std::holds_alternative<CallCreate>(effect)) {
+          Take(name, CreateReplied{none, {}});
+        } else if (std::holds_alternative<CallList>(effect)) {
+          Take(name, ListReplied{none, {}});
+        } else {
+          Take(name, RevokeReplied{none});
+        }
+      });
+}
+
+void Engine::CallWithManager(const std::string& name, const Effect& effect,
+                             base::CredentialValue manager) {
+  Run& run = runs_.at(name);
+  providers::Provider& provider = *run.provider;
+  if (std::holds_alternative<CallCreate>(effect)) {
+    provider.Create(
+        manager, run.record.tag,
+        Expect(name, run, [](providers::CallResult r, std::optional<providers::MintedKey> key) {
+          return CreateReplied{std::move(r), std::move(key)};
+        }));
+  } else if (std::holds_alternative<CallList>(effect)) {
+    provider.List(
+        manager,
+        Expect(name, run, [](providers::CallResult r, std::vector<providers::ListedKey> keys) {
+          return ListReplied{std::move(r), std::move(keys)};
+        }));
+  } else if (const auto* revoke = std::get_if<CallRevoke>(&effect)) {
+    provider.Revoke(manager, revoke->key_id, Expect(name, run, [](providers::CallResult r) {
+                      return RevokeReplied{std::move(r)};
+                    }));
+  }
+  Point(run.record.state, "after_send");
+}
+
+}  // namespace keyturn::lifecycle::rotation

@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0
+// Engine: all the I/O around the rotation state machine. One run per credential; a run has one call
+// or one wait outstanding at a time. Each step is committed before its effect; when a commit fails,
+// the step is held and tried again, and nothing is done in between.
+// Used on the lifecycle's executor only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/base/clock.h"
+#include "agent/base/executor.h"
+#include "agent/base/random.h"
+#include "agent/lifecycle/ledger.h"
+#include "agent/lifecycle/lifecycle.h"
+#include "agent/lifecycle/rotation/state_machine.h"
+#include "agent/observe/failures.h"
+#include "agent/observe/log.h"
+#include "agent/providers/provider.h"
+
+namespace keyturn::lifecycle::rotation {
+
+// What the engine needs of the house around it.
+struct Surroundings {
+  Ledger& ledger;
+  base::Executor& executor;
+  const base::Clock& clock;
+  base::Random& random;
+  observe::Failures& failures;
+  observe::Log& log;
+};
+
+class Engine {
+ public:
+  // The provider of a credential. Never null on OK.
+  using ProviderOf =
+      std::function<absl::StatusOr<std::shared_ptr<providers::Provider>>(const std::string& name)>;
+  using ManagerValue = absl::AnyInvocable<void(absl::StatusOr<base::CredentialValue>)>;
+  // The value of the manager credential of a provider; refreshes it first where that is needed.
+  using ManagerOf = std::function<void(const std::string& provider, ManagerValue done)>;
+  // After a promotion is committed: hand the new version out.
+  using Promoted = std::function<void(const std::string& credential)>;
+  // After a row is closed: look when the next one is due.
+  using Closed = std::function<void(const std::string& credential)>;
+
+  struct Hooks {
+    ProviderOf provider_of;
+    ManagerOf manager_of;
+    Promoted promoted;
+    Closed closed;
+  };
+
+  Engine(Surroundings surroundings, Hooks hooks) : env_(surroundings), hooks_(std::move(hooks)) {}
+
+  // Takes up every rotation that was open when the process ended.
+  void Recover();
+  bool Running(const std::string& name) const { return runs_.count(name) != 0; }
+  // Begins a rotation, or a sweep. Nothing happens when one is running.
+  void Start(const std::string& name, bool sweep_only);
+  // Reports the steps of the run; see Lifecycle::Rotate. There must be a run.
+  void Follow(const std::string& name, bool until_done, Lifecycle::Step step,
+              absl::AnyInvocable<void(absl::Status)> done);
+  // Forgets a run without another step: the credential is being deleted.
+  void Drop(const std::string& name);
+  // When the run will act next by itself; InfinitePast while it waits for a reply.
+  absl::Time NextStepAt(const std::string& name) const;
+
+ private:
+  struct Follower {
+    bool until_done = false;
+    Lifecycle::Step step;
+    absl::AnyInvocable<void(absl::Status)> done;
+  };
+  struct Run {
+    uint64_t number = 0;  // tells this run's replies from those of an earlier one
+    uint64_t call = 0;    // and one call's reply from an earlier call's
+    store::RotationRecord record;
+    std::shared_ptr<providers::Provider> provider;
+    bool sweep_only = false;
+    // The grace by the clock that cannot be set; only known in the process that promoted.
+    base::BootTime grace_boot{-absl::InfiniteDuration()};
+    base::Executor::TimerId timer = 0;
+    absl::Time next_step_at = absl::InfinitePast();
+    uint32_t commit_failures = 0;
+    std::vector<Follower> followers;
+  };
+
+  void Begin(const std::string& name, Run run, Event first);
+  // Runs the task on the executor if this call of this run is still the one that is awaited.
+  template <class Reply>
+  auto Expect(const std::string& name, Run& run, Reply&& to_event);
+  void Take(const std::string& name, const Event& event);
+  void Commit(const std::string& name, Step step);
+  void HoldAndRetry(const std::string& name, Step step, const absl::Status& why);
+  void Perform(const std::string& name, Step step);
+  void Call(const std::string& name, Run& run, const Effect& effect);
+  void CallWithManager(const std::string& name, const Effect& effect,
+                       base::CredentialValue manager);
+  void WaitUntil(const std::string& name, Run& run, absl::Time until);
+  void Finish(const std::string& name, const Close& close);
+  void Announce(Run& run, const Step& step);
+  void RaiseAlerts(const std::string& name, const Run& run, const Step& step);
+  Facts FactsFor(const Run& run) const;
+  absl::Duration RetryWait(const Run& run) const;
+  absl::Duration RunwayOf(const CredentialState& state) const;
+
+  Surroundings env_;
+  const Hooks hooks_;
+  uint64_t next_run_ = 1;
+  std::map<std::string, Run> runs_;
+};
+
+}  // namespace keyturn::lifecycle::rotation
