@@ -5,6 +5,7 @@
 // tests/conformance/backend_conformance.h is the contract as code.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -38,9 +39,20 @@ struct Write {
   std::optional<std::string> value;
 };
 
+// What one commit may hold. A backend states its own, so that a caller with more to write can see
+// it before it seals anything. Every backend takes at least 128 operations and 1 MiB.
+struct BatchLimits {
+  // Of guards and of writes, each.
+  size_t operations_max = 0;
+  // Keys and values of all writes together.
+  size_t bytes_max = 0;
+};
+
 class Backend {
  public:
   virtual ~Backend() = default;
+
+  virtual BatchLimits limits() const = 0;
 
   virtual absl::StatusOr<std::optional<Entry>> Get(absl::string_view key) = 0;
   // All entries whose key starts with the prefix, in byte order.
@@ -49,9 +61,13 @@ class Backend {
   // unless the error is UNKNOWN: then either is possible and the caller must read back.
   //   ABORTED             a guard does not hold
   //   RESOURCE_EXHAUSTED  the disk is full
-  //   INVALID_ARGUMENT    a key is written twice, or the batch is over 128 operations or 1 MiB
+  //   INVALID_ARGUMENT    a key is written or guarded twice, or the batch is over limits()
   virtual absl::StatusOr<Revision> Commit(const std::vector<Guard>& guards,
                                           const std::vector<Write>& writes) = 0;
 };
+
+// INVALID_ARGUMENT unless the batch keeps the rules above. For implementations.
+absl::Status CheckBatch(const BatchLimits& limits, const std::vector<Guard>& guards,
+                        const std::vector<Write>& writes);
 
 }  // namespace keyturn::store

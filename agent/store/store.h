@@ -54,7 +54,10 @@ class Store {
   virtual absl::StatusOr<std::vector<Record>> LoadAll() = 0;
 
   // All or nothing. Each row that this store has read or written is guarded by its revision, so a
-  // second writer is found out: ABORTED. RESOURCE_EXHAUSTED when the disk is full.
+  // second writer is found out: ABORTED. RESOURCE_EXHAUSTED when the disk is full, UNAVAILABLE when
+  // it failed and nothing was written, INVALID_ARGUMENT when one key is put or deleted twice.
+  // UNKNOWN when it failed so that not even reading back works: from then on each Commit answers
+  // FAILED_PRECONDITION until LoadAll has shown what is true.
   virtual absl::Status Commit(const Transaction& transaction) = 0;
 
   // Names this agent in tags; made at the first start and kept.

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// SealedStore: the Store over any Backend. Each record is sealed whole and tied to its key and kind,
+// so a row that was changed, moved or renamed does not open; the backend sees keys and ciphertext
+// only (docs/formats/store.md). Guards every row by the revision this object knows, so a second
+// writer is found out. Used from one thread at a time; calls block on the backend.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "agent/base/random.h"
+#include "agent/crypto/kek_source.h"
+#include "agent/crypto/keyed_hash.h"
+#include "agent/crypto/keyring.h"
+#include "agent/store/backend.h"
+#include "agent/store/store.h"
+
+namespace keyturn::store {
+
+class SealedStore final : public Store {
+ public:
+  // Whether nothing was ever stored in this backend; Open would make a new store of it.
+  static absl::StatusOr<bool> IsNew(Backend& backend);
+
+  // Opens the store, or makes a new one in an empty backend: header, data key and agent id in one
+  // commit. `agent_name`, when not empty, is the agent id of a new store; FAILED_PRECONDITION when
+  // an old one has another. Errors of the KEK source and of Keyring::Open come through.
+  // backend and random must outlive this; kek is asked once, for a new store twice.
+  static absl::StatusOr<std::unique_ptr<SealedStore>> Open(Backend& backend,
+                                                           crypto::KekSource& kek,
+                                                           base::Random& random,
+                                                           absl::string_view agent_name = {});
+
+  // Also says what is known of each row, so call it before the first Commit.
+  absl::StatusOr<std::vector<Record>> LoadAll() override;
+  absl::Status Commit(const Transaction& transaction) override;
+  const std::string& agent_id() const override { return agent_id_; }
+
+  // For hashes that the journal keeps of secrets. Lives as long as this.
+  const crypto::KeyedHash& keyed_hash() const { return keyring_->keyed_hash(); }
+
+ private:
+  struct Batch {
+    std::vector<Guard> guards;
+    std::vector<Write> writes;
+  };
+
+  SealedStore(Backend& backend, std::unique_ptr<crypto::Keyring> keyring, std::string agent_id)
+      : backend_(backend), keyring_(std::move(keyring)), agent_id_(std::move(agent_id)) {}
+
+  absl::StatusOr<Batch> MakeBatch(const Transaction& transaction) const;
+  Revision RevisionOf(const std::string& key) const;
+  // Whether this batch is in the backend, after a commit that could not say.
+  absl::StatusOr<bool> WasWritten(const Batch& batch, Revision& revision);
+  void Remember(const Batch& batch, Revision revision);
+
+  Backend& backend_;
+  const std::unique_ptr<crypto::Keyring> keyring_;
+  const std::string agent_id_;
+  absl::flat_hash_map<std::string, Revision> revisions_;
+  // Set when what is on the disk is no longer known.
+  bool in_doubt_ = false;
+};
+
+}  // namespace keyturn::store
