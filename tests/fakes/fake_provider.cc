@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+// The service lives in a shared state that tasks hold on to, so that late effects outlive the
+// FakeProvider object.
+#include "tests/fakes/fake_provider.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/check.h"
+
+namespace keyturn::fakes {
+
+using Kind = ProviderFault::Kind;
+using base::CredentialValue;
+using providers::CallResult;
+using providers::ListedKey;
+using providers::MintedKey;
+using providers::Outcome;
+using providers::ProviderClass;
+
+namespace {
+
+CallResult Answer(Outcome outcome, const char* cause, int status) {
+  CallResult result;
+  result.outcome = outcome;
+  result.cause = cause;
+  result.http_status = status;
+  return result;
+}
+
+CallResult Ok() { return Answer(Outcome::kOk, "", 200); }
+
+}  // namespace
+
+struct FakeProvider::Service : std::enable_shared_from_this<Service> {
+  Service(Options o, base::Clock& c, base::Executor& e)
+      : options(std::move(o)), clock(c), executor(e) {}
+
+  // What arriving at the service leads to, and how its answer reaches the caller. `effect` runs
+  // with mu held, also when the answer is lost; what it returns answers the caller.
+  template <typename Reply>
+  struct Call {
+    ProviderCall kind;
+    absl::AnyInvocable<Reply(Service&)> effect;
+    // From a result that carries nothing else.
+    absl::AnyInvocable<Reply(CallResult)> bare;
+    absl::AnyInvocable<void(Reply)> done;
+    ProviderFault fault;
+    uint64_t generation = 0;
+  };
+
+  template <typename Reply>
+  void Start(ProviderCall kind, absl::AnyInvocable<Reply(Service&)> effect,
+             absl::AnyInvocable<Reply(CallResult)> bare, absl::AnyInvocable<void(Reply)> done) {
+    auto call = std::make_shared<Call<Reply>>();
+    call->kind = kind;
+    call->effect = std::move(effect);
+    call->bare = std::move(bare);
+    call->done = std::move(done);
+    absl::Duration arrives = options.latency;
+    {
+      absl::MutexLock lock(&mu);
+      ++calls[kind];
+      call->fault = NextFault(kind);
+      call->generation = generation;
+    }
+    if (call->fault.kind == Kind::kLateEffect) arrives += call->fault.late_by;
+    executor.After(arrives, [self = shared_from_this(), call] { self->Arrive(*call, call); });
+    if (Lost(call->fault.kind)) {
+      executor.After(options.timeout, [self = shared_from_this(), call] {
+        // Calls that change nothing can simply be made again.
+        const bool changes =
+            call->kind == ProviderCall::kCreate || call->kind == ProviderCall::kRevoke;
+        self->Reply(*call, call->bare(Answer(changes ? Outcome::kUnknown : Outcome::kTransient,
+                                             "timeout", 0)));
+      });
+    }
+  }
+
+  static bool Lost(Kind kind) {
+    return kind == Kind::kLoseReply || kind == Kind::kLoseRequest || kind == Kind::kLateEffect;
+  }
+
+  template <typename Answered>
+  void Arrive(Call<Answered>& call, std::shared_ptr<Call<Answered>> keep) {
+    std::optional<Answered> answer;
+    {
+      absl::MutexLock lock(&mu);
+      switch (call.fault.kind) {
+        case Kind::kLoseRequest:
+          return;
+        case Kind::kRefuse:
+          answer = call.bare(Answer(Outcome::kRejected, "http_403", 403));
+          break;
+        case Kind::kTransient: {
+          CallResult result = Answer(Outcome::kTransient, "http_503", 503);
+          result.retry_after = call.fault.retry_after;
+          answer = call.bare(result);
+          break;
+        }
+        case Kind::kDuplicateEffect:
+          call.effect(*this);
+          answer = call.effect(*this);
+          break;
+        case Kind::kUnreadable:
+          call.effect(*this);
+          answer = call.bare(Answer(Outcome::kUnknown, "unreadable_reply", 200));
+          break;
+        default:
+          answer = call.effect(*this);
+      }
+    }
+    if (Lost(call.fault.kind)) return;
+    executor.After(options.latency,
+                   [self = shared_from_this(), keep, answer = std::move(*answer)]() mutable {
+                     self->Reply(*keep, std::move(answer));
+                   });
+  }
+
+  template <typename Answered>
+  void Reply(Call<Answered>& call, Answered answer) {
+    {
+      absl::MutexLock lock(&mu);
+      if (call.generation != generation) return;
+    }
+    call.done(std::move(answer));
+  }
+
+  ProviderFault NextFault(ProviderCall kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    auto& queue = injected[kind];
+    if (!queue.empty()) {
+      ProviderFault fault = queue.front();
+      queue.pop_front();
+      return fault;
+    }
+    return pick_fault ? pick_fault(kind) : ProviderFault{};
+  }
+
+  bool MayManage(const CredentialValue& manager) const {
+    if (options.manager_secret.empty()) return true;
+    const base::Secret* secret = manager.Primary();
+    return secret != nullptr && secret->Reveal() == options.manager_secret;
+  }
+
+  size_t ExistingCount() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return static_cast<size_t>(
+        std::count_if(keys.begin(), keys.end(), [](const Key& key) { return key.exists(); }));
+  }
+
+  Key& AddKey(const std::string& tag, bool foreign) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const size_t number = keys.size() + 1;
+    Key key;
+    key.id = absl::StrCat("id-", number);
+    key.value = absl::StrCat(options.key_prefix, "key-", number);
+    if (options.traits.provider_class == ProviderClass::kTagged) key.tag = tag;
+    key.created_at = clock.WallNow();
+    key.foreign = foreign;
+    keys.push_back(key);
+    most_keys = std::max(most_keys, ExistingCount());
+    return keys.back();
+  }
+
+  bool Accepts(const Key& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const absl::Time now = clock.WallNow();
+    if (now < key.created_at + options.works_after) return false;
+    if (options.key_lifetime > absl::ZeroDuration() &&
+        now >= key.created_at + options.key_lifetime) {
+      return false;
+    }
+    return key.exists() || now < *key.deleted_at + options.traits.cached_for;
+  }
+
+  bool WorksLocked(absl::string_view value) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return std::any_of(keys.begin(), keys.end(), [&](const Key& key) {
+      mu.AssertHeld();
+      return key.value == value && Accepts(key);
+    });
+  }
+
+  const Options options;
+  base::Clock& clock;
+  base::Executor& executor;
+  mutable absl::Mutex mu;
+  std::vector<Key> keys ABSL_GUARDED_BY(mu);
+  size_t most_keys ABSL_GUARDED_BY(mu) = 0;
+  std::map<ProviderCall, int> calls ABSL_GUARDED_BY(mu);
+  std::map<ProviderCall, std::deque<ProviderFault>> injected ABSL_GUARDED_BY(mu);
+  absl::AnyInvocable<ProviderFault(ProviderCall)> pick_fault ABSL_GUARDED_BY(mu);
+  // Calls of an older generation answer nobody.
+  uint64_t generation ABSL_GUARDED_BY(mu) = 0;
+};
+
+FakeProvider::FakeProvider(Options options, base::Clock& clock, base::Executor& executor)
+    : service_(std::make_shared<Service>(std::move(options), clock, executor)) {}
+
+const providers::Traits& FakeProvider::traits() const { return service_->options.traits; }
+
+void FakeProvider::Create(const CredentialValue& manager, const std::string& tag,
+                          CreateDone done) {
+  KEYTURN_CHECK(tag.size() <= traits().tag_max_length, "the tag is longer than the provider takes");
+  using Reply = std::pair<CallResult, std::optional<MintedKey>>;
+  service_->Start<Reply>(
+      ProviderCall::kCreate,
+      [manager, tag](Service& service) -> Reply {
+        service.mu.AssertHeld();
+        if (!service.MayManage(manager)) {
+          return {Answer(Outcome::kRejected, "http_401", 401), std::nullopt};
+        }
+        const uint32_t limit = service.options.traits.key_limit;
+        if (limit > 0 && service.ExistingCount() >= limit) {
+          return {Answer(Outcome::kLimited, "http_400", 400), std::nullopt};
+        }
+        const Key& key = service.AddKey(tag, false);
+        MintedKey minted;
+        minted.id = key.id;
+        minted.value = CredentialValue::Of(base::Secret(key.value));
+        if (service.options.key_lifetime > absl::ZeroDuration()) {
+          minted.expires_at = key.created_at + service.options.key_lifetime;
+        }
+        return {Ok(), std::move(minted)};
+      },
+      [](CallResult result) -> Reply { return {std::move(result), std::nullopt}; },
+      [done = std::move(done)](Reply reply) mutable {
+        done(std::move(reply.first), std::move(reply.second));
+      });
+}
+
+void FakeProvider::List(const CredentialValue& manager, ListDone done) {
+  using Reply = std::pair<CallResult, std::vector<ListedKey>>;
+  service_->Start<Reply>(
+      ProviderCall::kList,
+      [manager](Service& service) -> Reply {
+        service.mu.AssertHeld();
+        if (!service.MayManage(manager)) return {Answer(Outcome::kRejected, "http_401", 401), {}};
+        std::vector<ListedKey> listed;
+        for (const Key& key : service.keys) {
+          const absl::Time from = key.created_at + service.options.listed_after;
+          if (!key.exists() || service.clock.WallNow() < from) continue;
+          ListedKey entry;
+          entry.id = key.id;
+          entry.tag = key.tag;
+          if (service.options.traits.provider_class == ProviderClass::kListed) {
+            entry.value = CredentialValue::Of(base::Secret(key.value));
+          }
+          listed.push_back(std::move(entry));
+        }
+        return {Ok(), std::move(listed)};
+      },
+      [](CallResult result) -> Reply { return {std::move(result), {}}; },
+      [done = std::move(done)](Reply reply) mutable {
+        done(std::move(reply.first), std::move(reply.second));
+      });
+}
+
+void FakeProvider::Verify(const CredentialValue& key, Done done) {
+  service_->Start<CallResult>(
+      ProviderCall::kVerify,
+      [key](Service& service) {
+        service.mu.AssertHeld();
+        const base::Secret* secret = key.Primary();
+        const bool works = secret != nullptr && service.WorksLocked(secret->Reveal());
+        return works ? Ok() : Answer(Outcome::kRejected, "http_401", 401);
+      },
+      [](CallResult result) { return result; }, std::move(done));
+}
+
+void FakeProvider::Revoke(const CredentialValue& manager, const std::string& key_id, Done done) {
+  service_->Start<CallResult>(
+      ProviderCall::kRevoke,
+      [manager, key_id](Service& service) {
+        service.mu.AssertHeld();
+        if (!service.MayManage(manager)) return Answer(Outcome::kRejected, "http_401", 401);
+        for (Key& key : service.keys) {
+          if (key.id != key_id || !key.exists()) continue;
+          key.deleted_at = service.clock.WallNow();
+          return Ok();
+        }
+        return Answer(Outcome::kOk, "", 404);
+      },
+      [](CallResult result) { return result; }, std::move(done));
+}
+
+void FakeProvider::InjectNext(ProviderCall call, ProviderFault fault) {
+  absl::MutexLock lock(&service_->mu);
+  service_->injected[call].push_back(fault);
+}
+
+void FakeProvider::SetFaults(absl::AnyInvocable<ProviderFault(ProviderCall)> pick) {
+  absl::MutexLock lock(&service_->mu);
+  service_->pick_fault = std::move(pick);
+}
+
+void FakeProvider::ForgetCallers() {
+  absl::MutexLock lock(&service_->mu);
+  ++service_->generation;
+}
+
+std::string FakeProvider::AddForeignKey(const std::string& tag) {
+  absl::MutexLock lock(&service_->mu);
+  return service_->AddKey(tag, true).id;
+}
+
+void FakeProvider::DeleteKey(const std::string& id) {
+  absl::MutexLock lock(&service_->mu);
+  for (Key& key : service_->keys) {
+    if (key.id == id && key.exists()) key.deleted_at = service_->clock.WallNow();
+  }
+}
+
+std::vector<FakeProvider::Key> FakeProvider::keys() const {
+  absl::MutexLock lock(&service_->mu);
+  return service_->keys;
+}
+
+std::vector<FakeProvider::Key> FakeProvider::existing_keys() const {
+  std::vector<Key> existing = keys();
+  std::erase_if(existing, [](const Key& key) { return !key.exists(); });
+  return existing;
+}
+
+bool FakeProvider::Works(const std::string& value) const {
+  absl::MutexLock lock(&service_->mu);
+  return service_->WorksLocked(value);
+}
+
+int FakeProvider::calls(ProviderCall call) const {
+  absl::MutexLock lock(&service_->mu);
+  const auto found = service_->calls.find(call);
+  return found == service_->calls.end() ? 0 : found->second;
+}
+
+size_t FakeProvider::most_keys() const {
+  absl::MutexLock lock(&service_->mu);
+  return service_->most_keys;
+}
+
+}  // namespace keyturn::fakes
