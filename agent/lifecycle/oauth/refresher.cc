@@ -1,0 +1,518 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lifecycle/oauth/refresher.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/backoff.h"
+#include "agent/base/crash_point.h"
+#include "agent/base/error.h"
+#include "agent/lifecycle/schedule.h"
+
+namespace keyturn::lifecycle::oauth {
+namespace {
+
+using observe::FailureCode;
+using providers::TokenOutcome;
+using providers::TokenReply;
+
+// When neither the server nor the resource states a lifetime.
+constexpr absl::Duration kDefaultLifetime = absl::Hours(1);
+constexpr absl::Duration kClientRefusedWait = absl::Minutes(15);
+// Proxies' pages are reported once they persist.
+constexpr uint32_t kAmbiguousReported = 3;
+
+std::string HostOf(absl::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme != absl::string_view::npos) url.remove_prefix(scheme + 3);
+  return std::string(url.substr(0, url.find('/')));
+}
+
+bool UsesRefreshToken(const CredentialState& state) {
+  return state.record.spec.oauth().grant() == v1::REFRESH_TOKEN;
+}
+
+absl::Status NeedsConsent(const std::string& name) {
+  return base::WithReason(
+      absl::FailedPreconditionError(
+          absl::StrCat("\"", name,
+                       "\" has no refresh token that works; an administrator must give a new one: "
+                       "keyturn put ",
+                       name)),
+      "NEEDS_CONSENT", {{"credential", name}});
+}
+
+}  // namespace
+
+void Refresher::Adopt(const std::string& name, bool fetch_now) {
+  const CredentialState* state = env_.ledger.Find(name);
+  if (state == nullptr) return;
+  Token& token = tokens_[name];
+  const store::VersionRecord* current = state->Current();
+  if (!token.windows && current != nullptr && current->expires_at != store::kNever) {
+    // Stored times are wall times; what counts from here on is the clock that cannot be set.
+    token.lifetime = current->expires_at - current->requested_at;
+    token.windows =
+        WindowsFor(env_.clock.ToBoot(current->requested_at), token.lifetime, env_.random.Uniform());
+  }
+  publish_(name);
+  if (token.flight != 0) return;
+  const bool interrupted = state->refresh && state->refresh->inflight_since != store::kNever &&
+                           state->record.spec.oauth().refresh_token() != v1::KEEPS;
+  if (interrupted && !state->refresh->needs_consent) {
+    // The process ended between sending a refresh and storing what came back.
+    if (PlanInDoubt(name, *state)) {
+      Alert(name, FailureCode::kRefreshInDoubt, "restarted", 0, NextAt(name), "");
+    }
+    return;
+  }
+  const base::BootTime now = env_.clock.BootNow();
+  PlanAt(name, fetch_now || !token.windows ? now : token.windows->soft);
+}
+
+void Refresher::Drop(const std::string& name) {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end()) return;
+  env_.executor.Cancel(found->second.timer);
+  Land(name, absl::NotFoundError("the credential was deleted"));
+  tokens_.erase(name);
+}
+
+const Windows* Refresher::WindowsOf(const std::string& name) const {
+  const auto found = tokens_.find(name);
+  return found == tokens_.end() || !found->second.windows ? nullptr : &*found->second.windows;
+}
+
+absl::Duration Refresher::LifetimeOf(const std::string& name) const {
+  const auto found = tokens_.find(name);
+  return found == tokens_.end() ? absl::InfiniteDuration() : found->second.lifetime;
+}
+
+absl::Time Refresher::NextAt(const std::string& name) const {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end() || found->second.next_at == base::BootTime::InfiniteFuture()) {
+    return absl::InfiniteFuture();
+  }
+  return env_.clock.ToWall(found->second.next_at);
+}
+
+absl::Duration Refresher::Runway(const Token& token) const {
+  return token.windows ? token.windows->expires - env_.clock.BootNow() : absl::ZeroDuration();
+}
+
+void Refresher::PlanAt(const std::string& name, base::BootTime when) {
+  Token& token = tokens_[name];
+  env_.executor.Cancel(token.timer);
+  token.next_at = when;
+  token.timer = 0;
+  if (when == base::BootTime::InfiniteFuture()) return;
+  const absl::Duration wait = std::max(absl::ZeroDuration(), when - env_.clock.BootNow());
+  token.timer = env_.executor.After(wait, [this, name] {
+    const auto found = tokens_.find(name);
+    if (found == tokens_.end()) return;
+    found->second.timer = 0;
+    Attempt(name);
+  });
+}
+
+void Refresher::EnsureFresh(const std::string& name, absl::Duration timeout, Done done) {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end()) {
+    done(base::WithReason(absl::NotFoundError(absl::StrCat("there is no token \"", name, "\"")),
+                          "NO_SUCH_CREDENTIAL", {{"credential", name}}));
+    return;
+  }
+  Token& token = found->second;
+  if (token.flight == 0 && token.failures > 0) {
+    // A failed exchange is waiting for its next attempt; asking does not hurry it.
+    const absl::Duration until_next = token.next_at - env_.clock.BootNow();
+    if (until_next > timeout) {
+      absl::Status error = token.last_error;
+      if (absl::IsUnavailable(error)) error = base::WithRetry(error, until_next);
+      done(std::move(error));
+      return;
+    }
+  }
+  Wait(name, timeout, std::move(done));
+  if (token.flight == 0 && token.failures == 0) Attempt(name);
+}
+
+void Refresher::RefreshNow(const std::string& name, Done done) {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end()) {
+    EnsureFresh(name, absl::ZeroDuration(), std::move(done));
+    return;
+  }
+  Wait(name, absl::InfiniteDuration(), std::move(done));
+  if (found->second.flight == 0) Attempt(name);
+}
+
+void Refresher::Wait(const std::string& name, absl::Duration timeout, Done done) {
+  Waiter waiter;
+  waiter.number = next_number_++;
+  waiter.done = std::move(done);
+  if (timeout < absl::InfiniteDuration()) {
+    waiter.timer = env_.executor.After(timeout, [this, name, number = waiter.number] {
+      const auto found = tokens_.find(name);
+      if (found == tokens_.end()) return;
+      std::vector<Waiter>& waiters = found->second.waiters;
+      const auto mine = std::find_if(waiters.begin(), waiters.end(),
+                                     [&](const Waiter& w) { return w.number == number; });
+      if (mine == waiters.end()) return;
+      Done late = std::move(mine->done);
+      waiters.erase(mine);
+      late(base::WithReason(absl::DeadlineExceededError("the refresh is still under way"),
+                            "REFRESH_FAILED", {{"credential", name}}));
+    });
+  }
+  tokens_[name].waiters.push_back(std::move(waiter));
+}
+
+void Refresher::Land(const std::string& name, const absl::Status& status) {
+  std::vector<Waiter> waiters = std::move(tokens_[name].waiters);
+  tokens_[name].waiters.clear();
+  for (Waiter& waiter : waiters) {
+    env_.executor.Cancel(waiter.timer);
+    waiter.done(status);
+  }
+}
+
+absl::StatusOr<providers::TokenRequest> Refresher::RequestFor(const CredentialState& state) const {
+  const v1::OAuthSpec& spec = state.record.spec.oauth();
+  providers::TokenRequest request;
+  request.token_url = spec.token_url();
+  request.grant = UsesRefreshToken(state) ? providers::Grant::kRefreshToken
+                                          : providers::Grant::kClientCredentials;
+  request.client_id = spec.client_id();
+  switch (spec.client_auth()) {
+    case v1::POST:
+      request.client_auth = providers::ClientAuth::kPost;
+      break;
+    case v1::NONE:
+      request.client_auth = providers::ClientAuth::kNone;
+      break;
+    default:
+      request.client_auth = providers::ClientAuth::kBasic;
+  }
+  request.scopes.assign(spec.scopes().begin(), spec.scopes().end());
+  request.audience = spec.audience();
+  request.extra_params.insert(spec.extra_params().begin(), spec.extra_params().end());
+  if (UsesRefreshToken(state)) request.refresh_token = state.refresh->refresh_token;
+  if (request.client_auth != providers::ClientAuth::kNone) {
+    const v1::SecretRef& ref = spec.client_secret();
+    const CredentialState* holder = env_.ledger.Find(ref.credential());
+    const store::VersionRecord* version = holder == nullptr ? nullptr : holder->Current();
+    const base::Secret* secret = version == nullptr    ? nullptr
+                                 : ref.field().empty() ? version->value.Primary()
+                                                       : version->value.Find(ref.field());
+    if (secret == nullptr) {
+      return absl::FailedPreconditionError(absl::StrCat("the client secret \"", ref.credential(),
+                                                        "\" has no value yet: keyturn put ",
+                                                        ref.credential()));
+    }
+    request.client_secret = *secret;
+  }
+  return request;
+}
+
+void Refresher::Attempt(const std::string& name) {
+  const CredentialState* state = env_.ledger.Find(name);
+  Token& token = tokens_[name];
+  if (state == nullptr || token.flight != 0) return;
+  PlanAt(name, base::BootTime::InfiniteFuture());
+  if (UsesRefreshToken(*state) &&
+      (!state->refresh || state->refresh->refresh_token.empty() || state->refresh->needs_consent)) {
+    token.failures = 1;  // so that gets are answered at once until a person has acted
+    token.last_error = NeedsConsent(name);
+    Alert(name, FailureCode::kNeedsConsent, "no_refresh_token", 0, absl::InfinitePast(),
+          absl::StrCat("keyturn put ", name));
+    Land(name, token.last_error);
+    return;
+  }
+  auto request = RequestFor(*state);
+  if (!request.ok()) {
+    token.last_error = request.status();
+    RetryLater(name, FailureCode::kRefreshFailed, "client_secret_missing", 0, absl::ZeroDuration(),
+               true);
+    return;
+  }
+  token.flight = next_number_++;
+  token.flight_started = env_.clock.WallNow();
+  if (UsesRefreshToken(*state) && !JournalInFlight(name, *state)) return;
+  base::CrashPoint("refresh:after_journal");
+  env_.endpoint.Request(*std::move(request), [this, name, flight = token.flight](TokenReply reply) {
+    base::CrashPoint("refresh:after_reply");
+    env_.executor.Post([this, name, flight, reply = std::move(reply)]() mutable {
+      OnReply(name, flight, std::move(reply));
+    });
+  });
+  base::CrashPoint("refresh:after_send");
+}
+
+// Before a refresh token is used, the store says so: what a crash leaves behind is then known.
+bool Refresher::JournalInFlight(const std::string& name, const CredentialState& state) {
+  if (state.record.spec.oauth().refresh_token() == v1::KEEPS) return true;
+  store::RefreshRecord record = *state.refresh;
+  record.inflight_since = env_.clock.WallNow();
+  store::Transaction transaction;
+  transaction.Put(std::move(record));
+  if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
+    tokens_[name].flight = 0;
+    RetryLater(name, FailureCode::kStoreFull,
+               absl::IsResourceExhausted(status) ? "disk_full" : "store_error", 0,
+               absl::ZeroDuration(), true);
+    return false;
+  }
+  return true;
+}
+
+void Refresher::OnReply(const std::string& name, uint64_t flight, TokenReply reply) {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end() || found->second.flight != flight ||
+      env_.ledger.Find(name) == nullptr) {
+    return;
+  }
+  if (reply.outcome == TokenOutcome::kGranted) {
+    Accept(name, flight, std::move(reply));
+    return;
+  }
+  found->second.flight = 0;
+  OnFailure(name, reply);
+}
+
+void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply reply) {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end() || found->second.flight != flight) return;
+  Token& token = found->second;
+  const CredentialState* state = env_.ledger.Find(name);
+  const v1::OAuthSpec& spec = state->record.spec.oauth();
+  absl::Duration lifetime = reply.expires_in;
+  if (lifetime == absl::InfiniteDuration()) {
+    lifetime = spec.has_default_lifetime() ? ToDuration(spec.default_lifetime()) : kDefaultLifetime;
+  }
+  const absl::Time now = env_.clock.WallNow();
+  store::Transaction transaction;
+  store::CredentialRecord credential = state->record;
+  store::VersionRecord version;
+  version.credential = name;
+  version.number = ++credential.last_version;
+  version.state = store::VersionState::kCurrent;
+  version.value.primary = "access_token";
+  version.value.fields.push_back({"access_token", reply.access_token, true});
+  version.created_at = version.promoted_at = now;
+  version.requested_at = env_.clock.ToWall(reply.sent_at);
+  version.expires_at = version.requested_at + lifetime;
+  if (credential.current_version != 0) {
+    transaction.Delete(store::VersionKey(name, credential.current_version));
+  }
+  credential.current_version = version.number;
+  credential.last_rotated = now;
+  transaction.Put(credential);
+  transaction.Put(version);
+  if (UsesRefreshToken(*state)) {
+    store::RefreshRecord refresh = *state->refresh;
+    refresh.inflight_since = store::kNever;
+    refresh.in_doubt = false;
+    if (!reply.refresh_token.empty()) {
+      refresh.refresh_token = reply.refresh_token;
+      refresh.refresh_token_since = now;
+    }
+    if (reply.refresh_expires_in < absl::InfiniteDuration()) {
+      refresh.refresh_token_expires_at = now + reply.refresh_expires_in;
+    }
+    transaction.Put(std::move(refresh));
+  }
+  env_.ledger.AddHistory(transaction, {.credential = name,
+                                       .at = now,
+                                       .started_at = token.flight_started,
+                                       .what = "refresh",
+                                       .outcome = "succeeded",
+                                       .version = version.number,
+                                       .detail = ""});
+  base::CrashPoint("refresh:before_commit");
+  if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
+    // The reply may hold the only refresh token that still works: keep it until it is stored.
+    Alert(name, FailureCode::kStoreFull,
+          absl::IsResourceExhausted(status) ? "disk_full" : "store_error", 0,
+          now + absl::Seconds(1), std::string(status.message()));
+    env_.executor.After(absl::Seconds(1), [this, name, flight, reply = std::move(reply)]() mutable {
+      Accept(name, flight, std::move(reply));
+    });
+    return;
+  }
+  base::CrashPoint("refresh:after_commit");
+  token.flight = 0;
+  token.failures = 0;
+  token.ambiguous = 0;
+  token.doubt_retried = false;
+  token.last_error = absl::OkStatus();
+  token.lifetime = lifetime;
+  token.windows = WindowsFor(reply.sent_at, lifetime, env_.random.Uniform());
+  publish_(name);
+  env_.failures.ResolveAll(name);
+  PlanAt(name, token.windows->soft);
+  Land(name, absl::OkStatus());
+}
+
+void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
+  const CredentialState& state = *env_.ledger.Find(name);
+  Token& token = tokens_[name];
+  const bool in_flight_journaled =
+      state.refresh && state.refresh->inflight_since != store::kNever && !state.refresh->in_doubt;
+  if (reply.outcome == TokenOutcome::kUnknown && UsesRefreshToken(state) &&
+      state.record.spec.oauth().refresh_token() != v1::KEEPS) {
+    OnDoubt(name, reply);
+    return;
+  }
+  if (reply.outcome == TokenOutcome::kInvalidGrant && UsesRefreshToken(state)) {
+    OnInvalidGrant(name, reply);
+    return;
+  }
+  if (in_flight_journaled) {
+    // Definitely nothing happened to the refresh token. Should this commit fail, a restart is only
+    // more careful than it need be.
+    store::RefreshRecord record = *state.refresh;
+    record.inflight_since = store::kNever;
+    store::Transaction transaction;
+    transaction.Put(std::move(record));
+    (void)env_.ledger.Commit(transaction);
+  }
+  switch (reply.outcome) {
+    case TokenOutcome::kClientRefused:
+    case TokenOutcome::kInvalidGrant:
+      RetryLater(name, FailureCode::kRefreshFailed, reply.cause, reply.http_status,
+                 kClientRefusedWait, true);
+      return;
+    case TokenOutcome::kAmbiguous:
+      RetryLater(name, FailureCode::kRefreshFailed, reply.cause, reply.http_status,
+                 reply.retry_after, ++token.ambiguous >= kAmbiguousReported);
+      return;
+    default:
+      RetryLater(name, FailureCode::kRefreshFailed, reply.cause, reply.http_status,
+                 reply.retry_after, true);
+  }
+}
+
+void Refresher::OnInvalidGrant(const std::string& name, const TokenReply& reply) {
+  Token& token = tokens_[name];
+  store::RefreshRecord record = *env_.ledger.Find(name)->refresh;
+  if (record.inflight_since == store::kNever &&
+      env_.ledger.Find(name)->record.spec.oauth().refresh_token() != v1::KEEPS) {
+    // A person put another refresh token while the exchange was under way: that one counts.
+    Attempt(name);
+    return;
+  }
+  record.needs_consent = true;
+  record.in_doubt = false;
+  record.inflight_since = store::kNever;
+  store::Transaction transaction;
+  transaction.Put(std::move(record));
+  (void)env_.ledger.Commit(transaction);  // lost: the next start asks once more and learns the same
+  token.failures = 1;
+  token.last_error = NeedsConsent(name);
+  PlanAt(name, base::BootTime::InfiniteFuture());
+  env_.failures.Resolve(FailureCode::kRefreshInDoubt, name);
+  Alert(name, FailureCode::kNeedsConsent, reply.cause, reply.http_status, absl::InfinitePast(),
+        absl::StrCat("the refresh token is no longer accepted; keyturn put ", name));
+  Land(name, token.last_error);
+}
+
+void Refresher::OnDoubt(const std::string& name, const TokenReply& reply) {
+  Token& token = tokens_[name];
+  const CredentialState& state = *env_.ledger.Find(name);
+  if (!state.refresh->in_doubt) {
+    store::RefreshRecord record = *state.refresh;
+    record.in_doubt = true;
+    store::Transaction transaction;
+    transaction.Put(std::move(record));
+    (void)env_.ledger.Commit(transaction);  // inflight_since says the same after a restart
+  }
+  token.last_error = base::WithReason(
+      absl::UnavailableError(absl::StrCat("the refresh of \"", name, "\" had no clear outcome")),
+      "REFRESH_IN_DOUBT", {{"credential", name}});
+  if (token.doubt_retried) {
+    RetryLater(name, FailureCode::kRefreshInDoubt, reply.cause, reply.http_status,
+               reply.retry_after, true);
+    return;
+  }
+  PlanInDoubt(name, *env_.ledger.Find(name));
+  Alert(name, FailureCode::kRefreshInDoubt, reply.cause, reply.http_status, NextAt(name), "");
+  Land(name, token.last_error);
+}
+
+// True unless the plan is an ordinary retry.
+bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& state) {
+  Token& token = tokens_[name];
+  const base::BootTime now = env_.clock.BootNow();
+  const v1::OAuthSpec& spec = state.record.spec.oauth();
+  Doubt doubt;
+  doubt.rotation = spec.refresh_token();
+  doubt.leeway = ToDuration(spec.leeway());
+  doubt.since_sent = env_.clock.WallNow() - state.refresh->inflight_since;
+  doubt.until_hard = token.windows ? token.windows->hard - now : absl::ZeroDuration();
+  doubt.retried = token.doubt_retried;
+  ++token.failures;
+  if (token.last_error.ok()) {
+    token.last_error = base::WithReason(
+        absl::UnavailableError(absl::StrCat("a refresh of \"", name, "\" was cut off")),
+        "REFRESH_IN_DOUBT", {{"credential", name}});
+  }
+  switch (Decide(doubt)) {
+    case DoubtAction::kRetryFreely:
+      PlanAt(name, now);
+      return false;
+    case DoubtAction::kRetryInLeeway:
+      PlanAt(name, now + base::Backoff({}, token.failures, absl::ZeroDuration(), env_.random));
+      return true;
+    case DoubtAction::kWaitForHard:
+      token.doubt_retried = true;
+      PlanAt(name, token.windows->hard);
+      return true;
+    case DoubtAction::kRetryNow:
+      token.doubt_retried = true;
+      PlanAt(name, now);
+      return true;
+  }
+  return true;
+}
+
+void Refresher::RetryLater(const std::string& name, FailureCode code, absl::string_view cause,
+                           int http_status, absl::Duration floor, bool alert) {
+  Token& token = tokens_[name];
+  ++token.failures;
+  const absl::Duration wait =
+      base::Backoff(RetryPolicy(Runway(token)), token.failures, floor, env_.random);
+  if (token.last_error.ok() || code == FailureCode::kRefreshFailed) {
+    const bool keep =
+        absl::IsFailedPrecondition(token.last_error) && cause == "client_secret_missing";
+    if (!keep) {
+      token.last_error = base::WithReason(
+          absl::UnavailableError(absl::StrCat("the refresh of \"", name, "\" failed: ", cause)),
+          observe::FailureCodeName(code), {{"credential", name}});
+    }
+  }
+  PlanAt(name, env_.clock.BootNow() + wait);
+  if (alert) Alert(name, code, cause, http_status, NextAt(name), "");
+  absl::Status error = token.last_error;
+  if (absl::IsUnavailable(error)) error = base::WithRetry(std::move(error), wait);
+  Land(name, error);
+}
+
+void Refresher::Alert(const std::string& name, FailureCode code, absl::string_view cause,
+                      int http_status, absl::Time next_retry, std::string detail) {
+  const CredentialState* state = env_.ledger.Find(name);
+  const Token& token = tokens_[name];
+  env_.failures.Open({.code = code,
+                      .credential = name,
+                      .provider = HostOf(state->record.spec.oauth().token_url()),
+                      .provider_class = "oauth",
+                      .attempt = token.failures,
+                      .cause = std::string(cause),
+                      .http_status = http_status,
+                      .next_retry = next_retry,
+                      .runway = std::max(absl::ZeroDuration(), Runway(token)),
+                      .detail = std::move(detail)});
+}
+
+}  // namespace keyturn::lifecycle::oauth

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Refresher: keeps every OAuth credential's access token fresh, with one exchange under way per
+// credential however many ask. A flight is detached from those who wait for it, and a rotated
+// refresh token is committed before the access token that came with it is handed out.
+// Used on the lifecycle's executor only.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/base/clock.h"
+#include "agent/base/executor.h"
+#include "agent/base/random.h"
+#include "agent/lifecycle/freshness.h"
+#include "agent/lifecycle/ledger.h"
+#include "agent/lifecycle/oauth/refresh_policy.h"
+#include "agent/observe/failures.h"
+#include "agent/observe/log.h"
+#include "agent/providers/token_endpoint.h"
+
+namespace keyturn::lifecycle::oauth {
+
+struct Surroundings {
+  Ledger& ledger;
+  base::Executor& executor;
+  const base::Clock& clock;
+  base::Random& random;
+  observe::Failures& failures;
+  observe::Log& log;
+  providers::TokenEndpoint& endpoint;
+};
+
+class Refresher {
+ public:
+  using Done = Freshness::Done;
+  // Hands out the current version of the credential anew.
+  using Publish = std::function<void(const std::string& credential)>;
+
+  Refresher(Surroundings surroundings, Publish publish)
+      : env_(surroundings), publish_(std::move(publish)) {}
+
+  // Takes charge of a credential: at start, after it was applied, and after a refresh token was
+  // put. `fetch_now`: do not wait for the stored token's soft point.
+  void Adopt(const std::string& name, bool fetch_now);
+  void Drop(const std::string& name);
+
+  // As Freshness::EnsureFresh. While a failed refresh waits for its next attempt, this waits for
+  // that attempt too, or answers at once when it lies beyond the timeout.
+  void EnsureFresh(const std::string& name, absl::Duration timeout, Done done);
+  // A refresh now, whatever the token has left. Joins the flight that is under way.
+  void RefreshNow(const std::string& name, Done done);
+
+  // Null when no token is held.
+  const Windows* WindowsOf(const std::string& name) const;
+  // The whole lifetime the current token came with; infinite when there is none.
+  absl::Duration LifetimeOf(const std::string& name) const;
+  // When the next exchange is planned; InfiniteFuture: none.
+  absl::Time NextAt(const std::string& name) const;
+
+ private:
+  struct Waiter {
+    uint64_t number = 0;
+    Done done;
+    base::Executor::TimerId timer = 0;
+  };
+  struct Token {
+    std::optional<Windows> windows;  // none: no token is held
+    absl::Duration lifetime = absl::InfiniteDuration();
+    base::Executor::TimerId timer = 0;
+    base::BootTime next_at = base::BootTime::InfiniteFuture();
+    uint64_t flight = 0;  // 0: none under way
+    absl::Time flight_started = absl::InfinitePast();
+    uint32_t failures = 0;
+    uint32_t ambiguous = 0;
+    bool doubt_retried = false;
+    absl::Status last_error;
+    std::vector<Waiter> waiters;
+  };
+
+  void PlanAt(const std::string& name, base::BootTime when);
+  void Wait(const std::string& name, absl::Duration timeout, Done done);
+  void Attempt(const std::string& name);
+  absl::StatusOr<providers::TokenRequest> RequestFor(const CredentialState& state) const;
+  bool JournalInFlight(const std::string& name, const CredentialState& state);
+  void OnReply(const std::string& name, uint64_t flight, providers::TokenReply reply);
+  void Accept(const std::string& name, uint64_t flight, providers::TokenReply reply);
+  void OnFailure(const std::string& name, const providers::TokenReply& reply);
+  void OnInvalidGrant(const std::string& name, const providers::TokenReply& reply);
+  void OnDoubt(const std::string& name, const providers::TokenReply& reply);
+  bool PlanInDoubt(const std::string& name, const CredentialState& state);
+  void RetryLater(const std::string& name, observe::FailureCode code, absl::string_view cause,
+                  int http_status, absl::Duration floor, bool alert);
+  void Alert(const std::string& name, observe::FailureCode code, absl::string_view cause,
+             int http_status, absl::Time next_retry, std::string detail);
+  // Wakes everyone with the same answer.
+  void Land(const std::string& name, const absl::Status& status);
+  absl::Duration Runway(const Token& token) const;
+
+  Surroundings env_;
+  const Publish publish_;
+  uint64_t next_number_ = 1;
+  std::map<std::string, Token> tokens_;
+};
+
+}  // namespace keyturn::lifecycle::oauth
