@@ -10,7 +10,6 @@
 #include <set>
 #include <string>
 
-#include "absl/container/btree_map.h"
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "agent/store/store.h"
@@ -32,7 +31,7 @@ struct CredentialState {
 
 class Ledger {
  public:
-  using Credentials = absl::btree_map<std::string, CredentialState>;
+  using Credentials = std::map<std::string, CredentialState, std::less<>>;
 
   explicit Ledger(store::Store& store) : store_(store) {}
 

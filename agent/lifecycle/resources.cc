@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lifecycle/resources.h"
+
+#include <google/protobuf/util/message_differencer.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "agent/base/duration_text.h"
+#include "agent/base/error.h"
+#include "agent/base/ids.h"
+#include "agent/base/strict_yaml.h"
+#include "agent/lifecycle/schedule.h"
+
+namespace keyturn::lifecycle {
+namespace {
+
+using base::SourceMap;
+using base::YamlPath;
+using google::protobuf::util::MessageDifferencer;
+
+// One file's resources with their places.
+struct File {
+  v1::Resources resources;
+  SourceMap places;
+};
+
+class Checker {
+ public:
+  Checker(const v1::Resources& all, const Ledger& ledger, const ResourceChecks& checks)
+      : all_(all), ledger_(ledger), checks_(checks) {}
+
+  absl::Status Check(const File& file) {
+    places_ = &file.places;
+    for (const auto& [name, spec] : file.resources.providers()) {
+      if (absl::Status s = Provider(name, spec); !s.ok()) return s;
+    }
+    for (const auto& [name, spec] : file.resources.credentials()) {
+      if (absl::Status s = Credential(name, spec); !s.ok()) return s;
+    }
+    for (const auto& [name, spec] : file.resources.policies()) {
+      if (absl::Status s = Policy(name, spec); !s.ok()) return s;
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  absl::Status Wrong(const YamlPath& path, absl::string_view message) const {
+    return places_->Error(path, message);
+  }
+  absl::Status Name(const YamlPath& path) const {
+    const absl::Status status = base::CheckName("the name", path.back());
+    return status.ok() ? status : Wrong(path, status.message());
+  }
+  const v1::CredentialSpec* FindCredential(const std::string& name) const {
+    const auto wanted = all_.credentials().find(name);
+    if (wanted != all_.credentials().end()) return &wanted->second;
+    const CredentialState* held = ledger_.Find(name);
+    return held == nullptr ? nullptr : &held->record.spec;
+  }
+  bool HasProvider(const std::string& name) const {
+    return all_.providers().count(name) != 0 || ledger_.providers().count(name) != 0;
+  }
+
+  absl::Status Provider(const std::string& name, const v1::ProviderSpec& spec) const {
+    const YamlPath here = {"providers", name};
+    if (absl::Status s = Name(here); !s.ok()) return s;
+    const auto made = checks_.registry.Make(ConfigOf(name, spec));
+    if (!made.ok()) {
+      YamlPath path = here;
+      for (const auto& [key, field] : base::MetadataOf(made.status())) {
+        if (key != "field") continue;
+        for (absl::string_view part : absl::StrSplit(field, absl::MaxSplits('.', 1))) {
+          path.emplace_back(part);
+        }
+      }
+      return Wrong(path, made.status().message());
+    }
+    if (!spec.manager().empty() && FindCredential(spec.manager()) == nullptr) {
+      return Wrong(Join(here, "manager"),
+                   absl::StrCat("there is no credential \"", spec.manager(),
+                                "\"; declare it under credentials, such as `", spec.manager(),
+                                ": { static: {} }`"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Credential(const std::string& name, const v1::CredentialSpec& spec) const {
+    const YamlPath here = {"credentials", name};
+    if (absl::Status s = Name(here); !s.ok()) return s;
+    const int kinds = (spec.provider().empty() ? 0 : 1) + (spec.has_oauth() ? 1 : 0) +
+                      (spec.has_static_() ? 1 : 0);
+    if (kinds != 1) {
+      return Wrong(here, "needs exactly one of `provider`, `oauth` and `static`");
+    }
+    if (const CredentialState* held = ledger_.Find(name);
+        held != nullptr && KindOf(held->record.spec) != KindOf(spec)) {
+      return Wrong(here, absl::StrCat("is of another kind already; to replace it, first run: "
+                                      "keyturn delete credential ",
+                                      name));
+    }
+    if (spec.has_oauth()) return OAuth(Join(here, "oauth"), spec);
+    if (spec.has_rotate() && spec.provider().empty()) {
+      return Wrong(Join(here, "rotate"), "only a credential with a provider can be rotated");
+    }
+    if (spec.exclusive() && spec.provider().empty()) {
+      return Wrong(Join(here, "exclusive"), "only means something beside `provider`");
+    }
+    return spec.provider().empty() ? absl::OkStatus() : Rotated(here, name, spec);
+  }
+
+  absl::Status Rotated(const YamlPath& here, const std::string& name,
+                       const v1::CredentialSpec& spec) const {
+    if (!HasProvider(spec.provider())) {
+      return Wrong(Join(here, "provider"),
+                   absl::StrCat("there is no provider \"", spec.provider(), "\""));
+    }
+    const v1::RotateSpec& rotate = spec.rotate();
+    const absl::Duration every = ToDuration(rotate.every());
+    if (every < absl::Seconds(1)) {
+      return Wrong(Join(here, "rotate"), "`every` is needed, at least 1s; such as `every: 90d`");
+    }
+    if (GraceOf(rotate) >= every) {
+      return Wrong(Join(Join(here, "rotate"), rotate.has_grace() ? "grace" : "every"),
+                   absl::StrCat("the grace (", base::FormatDuration(GraceOf(rotate)),
+                                ") must be shorter than `every` (", base::FormatDuration(every),
+                                "), or the old key would still be valid at the next rotation"));
+    }
+    if (const auto jitter = ParseJitter(rotate.jitter()); !jitter.ok()) {
+      return Wrong(Join(Join(here, "rotate"), "jitter"), jitter.status().message());
+    }
+    return Sharing(here, name, spec);
+  }
+
+  // An exclusive credential owns every key its provider lists, so it cannot share the provider.
+  absl::Status Sharing(const YamlPath& here, const std::string& name,
+                       const v1::CredentialSpec& spec) const {
+    std::map<std::string, const v1::CredentialSpec*> others;
+    for (const auto& [other, state] : ledger_.credentials()) others[other] = &state.record.spec;
+    for (const auto& [other, wanted] : all_.credentials()) others[other] = &wanted;
+    for (const auto& [other, wanted] : others) {
+      if (other == name || wanted->provider() != spec.provider()) continue;
+      if (spec.exclusive() || wanted->exclusive()) {
+        return Wrong(here,
+                     absl::StrCat("shares provider \"", spec.provider(), "\" with \"", other,
+                                  "\", and one of them is exclusive: its rotation would delete "
+                                  "the other's keys"));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status OAuth(const YamlPath& here, const v1::CredentialSpec& spec) const {
+    const v1::OAuthSpec& oauth = spec.oauth();
+    if (spec.has_rotate() || spec.exclusive()) {
+      return Wrong(here,
+                   "`rotate` and `exclusive` do not go with `oauth`; tokens are refreshed "
+                   "before they expire");
+    }
+    if (oauth.grant() == v1::OAUTH_GRANT_UNSPECIFIED) {
+      return Wrong(here, "`grant` is needed: client_credentials or refresh_token");
+    }
+    if (oauth.client_id().empty()) return Wrong(here, "`client_id` is needed");
+    if (absl::Status s = checks_.check_url(oauth.token_url()); !s.ok()) {
+      return Wrong(Join(here, "token_url"), s.message());
+    }
+    if (oauth.client_auth() == v1::NONE) {
+      if (oauth.has_client_secret()) {
+        return Wrong(Join(here, "client_secret"), "does not go with `client_auth: none`");
+      }
+    } else if (oauth.client_secret().credential().empty()) {
+      return Wrong(here, "`client_secret: { credential: NAME }` is needed, or `client_auth: none`");
+    } else if (FindCredential(oauth.client_secret().credential()) == nullptr) {
+      return Wrong(
+          Join(here, "client_secret"),
+          absl::StrCat("there is no credential \"", oauth.client_secret().credential(),
+                       "\"; declare it as `static: {}` and store the secret with keyturn put"));
+    }
+    if (oauth.grant() != v1::REFRESH_TOKEN && (oauth.refresh_token() != 0 || oauth.has_leeway())) {
+      return Wrong(here, "`refresh_token` and `leeway` only go with `grant: refresh_token`");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Policy(const std::string& name, const v1::PolicySpec& spec) const {
+    const YamlPath here = {"policies", name};
+    if (absl::Status s = Name(here); !s.ok()) return s;
+    if (spec.principals().empty() || spec.allow().empty() || spec.on().empty()) {
+      return Wrong(here, "needs `principals`, `allow` and `on`, none of them empty");
+    }
+    for (int i = 0; i < spec.principals_size(); ++i) {
+      const v1::UnixMatch& match = spec.principals(i).unix();
+      if (match.user().empty() && match.group().empty()) {
+        return Wrong({"policies", name, "principals", absl::StrCat(i)},
+                     "needs `unix: { user: NAME }` or `unix: { group: NAME }`");
+      }
+    }
+    for (int i = 0; i < spec.on_size(); ++i) {
+      std::string plain = spec.on(i);
+      for (char& c : plain) {
+        if (c == '*' || c == '?') c = 'x';
+      }
+      if (absl::Status s = base::CheckName("the pattern", plain); !s.ok()) {
+        return Wrong({"policies", name, "on", absl::StrCat(i)}, s.message());
+      }
+    }
+    const absl::Status known = checks_.check_policy(spec);
+    return known.ok() ? known : Wrong(Join(here, "principals"), known.message());
+  }
+
+  static YamlPath Join(YamlPath path, std::string key) {
+    path.push_back(std::move(key));
+    return path;
+  }
+
+  const v1::Resources& all_;
+  const Ledger& ledger_;
+  const ResourceChecks& checks_;
+  const SourceMap* places_ = nullptr;
+};
+
+// Adds one file's map to the whole; the same name in two files is a mistake, not an override.
+template <class Map>
+absl::Status MergeMap(const Map& from, Map* into, const char* section, const SourceMap& places) {
+  for (const auto& [name, spec] : from) {
+    if (!into->insert({name, spec}).second) {
+      return places.Error({section, name}, "is declared in another file of this call as well");
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Merge(const File& file, v1::Resources& all) {
+  const v1::Resources& from = file.resources;
+  for (absl::Status s :
+       {MergeMap(from.providers(), all.mutable_providers(), "providers", file.places),
+        MergeMap(from.credentials(), all.mutable_credentials(), "credentials", file.places),
+        MergeMap(from.policies(), all.mutable_policies(), "policies", file.places)}) {
+    if (!s.ok()) return s;
+  }
+  return absl::OkStatus();
+}
+
+// Names of the top-level fields in which two messages of one type differ.
+std::vector<std::string> ChangedFields(const google::protobuf::Message& a,
+                                       const google::protobuf::Message& b) {
+  std::vector<std::string> changed;
+  for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
+    const auto* field = a.GetDescriptor()->field(i);
+    MessageDifferencer differencer;
+    if (!differencer.CompareWithFields(a, b, {field}, {field})) changed.push_back(field->name());
+  }
+  return changed;
+}
+
+template <class Spec>
+v1::ResourceChange* AddChange(v1::ApplyResponse& response, const char* type,
+                              const std::string& name, const Spec* held, const Spec& wanted) {
+  v1::ResourceChange* change = response.add_changes();
+  change->set_type(type);
+  change->set_name(name);
+  change->set_verb(v1::ResourceChange::CREATE);
+  if (held != nullptr) {
+    for (const std::string& field : ChangedFields(*held, wanted)) change->add_fields(field);
+    change->set_verb(change->fields().empty() ? v1::ResourceChange::UNCHANGED
+                                              : v1::ResourceChange::UPDATE);
+  }
+  return change;
+}
+
+std::string NoteFor(const std::string& name, const v1::CredentialSpec& spec) {
+  switch (KindOf(spec)) {
+    case v1::API_KEY:
+      return "a first key will be created at once, unless one is stored first with keyturn put";
+    case v1::OAUTH_TOKEN:
+      return spec.oauth().grant() == v1::REFRESH_TOKEN
+                 ? absl::StrCat("needs a refresh token: keyturn put ", name)
+                 : "a first token will be fetched at once";
+    default:
+      return absl::StrCat("needs a value: keyturn put ", name);
+  }
+}
+
+template <class Map>
+std::vector<std::string> SortedNames(const Map& map) {
+  std::vector<std::string> names;
+  for (const auto& [name, spec] : map) names.push_back(name);
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+}  // namespace
+
+providers::ProviderConfig ConfigOf(const std::string& name, const v1::ProviderSpec& spec) {
+  providers::ProviderConfig config;
+  config.name = name;
+  config.recipe = spec.recipe();
+  config.endpoint = spec.endpoint();
+  config.manager = spec.manager();
+  config.params.insert(spec.params().begin(), spec.params().end());
+  if (spec.timing().has_propagation()) config.propagation = ToDuration(spec.timing().propagation());
+  if (spec.timing().has_settle()) config.settle = ToDuration(spec.timing().settle());
+  if (spec.timing().has_cached_for()) config.cached_for = ToDuration(spec.timing().cached_for());
+  return config;
+}
+
+v1::CredentialKind KindOf(const v1::CredentialSpec& spec) {
+  if (spec.has_oauth()) return v1::OAUTH_TOKEN;
+  return spec.provider().empty() ? v1::STATIC : v1::API_KEY;
+}
+
+absl::StatusOr<v1::Resources> ReadResources(const v1::ApplyRequest& request, const Ledger& ledger,
+                                            const ResourceChecks& checks) {
+  v1::Resources all;
+  std::vector<File> files(static_cast<size_t>(request.files_size()));
+  for (size_t i = 0; i < files.size(); ++i) {
+    const v1::SourceFile& source = request.files(static_cast<int>(i));
+    if (absl::Status s =
+            base::ParseYaml(source.yaml(), source.name(), &files[i].resources, &files[i].places);
+        !s.ok()) {
+      return s;
+    }
+    if (absl::Status s = Merge(files[i], all); !s.ok()) return s;
+  }
+  Checker checker(all, ledger, checks);
+  for (const File& file : files) {
+    if (absl::Status s = checker.Check(file); !s.ok()) return s;
+  }
+  return all;
+}
+
+v1::ApplyResponse Compare(const v1::Resources& desired, const Ledger& ledger) {
+  v1::ApplyResponse response;
+  for (const std::string& name : SortedNames(desired.providers())) {
+    const auto held = ledger.providers().find(name);
+    AddChange(response, "provider", name,
+              held == ledger.providers().end() ? nullptr : &held->second.spec,
+              desired.providers().at(name));
+  }
+  for (const std::string& name : SortedNames(desired.credentials())) {
+    const CredentialState* held = ledger.Find(name);
+    const v1::CredentialSpec& wanted = desired.credentials().at(name);
+    v1::ResourceChange* change = AddChange(response, "credential", name,
+                                           held == nullptr ? nullptr : &held->record.spec, wanted);
+    if (held == nullptr) change->set_note(NoteFor(name, wanted));
+  }
+  for (const std::string& name : SortedNames(desired.policies())) {
+    const auto held = ledger.policies().find(name);
+    AddChange(response, "policy", name,
+              held == ledger.policies().end() ? nullptr : &held->second.spec,
+              desired.policies().at(name));
+  }
+  return response;
+}
+
+v1::Resources Export(const Ledger& ledger) {
+  v1::Resources all;
+  for (const auto& [name, record] : ledger.providers()) {
+    (*all.mutable_providers())[name] = record.spec;
+  }
+  for (const auto& [name, state] : ledger.credentials()) {
+    (*all.mutable_credentials())[name] = state.record.spec;
+  }
+  for (const auto& [name, record] : ledger.policies()) {
+    (*all.mutable_policies())[name] = record.spec;
+  }
+  return all;
+}
+
+}  // namespace keyturn::lifecycle
