@@ -58,6 +58,12 @@ if(kt_sanitize)
   endforeach()
   add_compile_options(${kt_sanitize} -fno-omit-frame-pointer -fno-sanitize-recover=all)
   add_link_options(${kt_sanitize})
+  if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
+    # Headers of Protocol Buffers and abseil change the layout of their classes when they see a
+    # sanitizer; the distribution's libraries were built without one. The instrumentation itself
+    # does not depend on these macros.
+    add_compile_options(-U__SANITIZE_THREAD__ -U__SANITIZE_ADDRESS__)
+  endif()
 endif()
 
 # --- Hardening ------------------------------------------------------------------------------------

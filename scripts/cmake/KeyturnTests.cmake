@@ -59,7 +59,7 @@ endfunction()
 
 # keyturn_fuzz(NAME n SOURCES s... LIBS t... [CORPUS dir]): a fuzz target, a file that defines
 # LLVMFuzzerTestOneInput. With the fuzz flavour it is a libFuzzer program; with every other one a
-# driver of ours feeds it the corpus and a fixed number of mutations of it. As a test it runs briefly.
+# driver of ours feeds it the corpus and a fixed number of mutations of it. As a test it is brief.
 function(keyturn_fuzz)
   cmake_parse_arguments(arg "" "NAME;CORPUS" "SOURCES;LIBS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SOURCES})
