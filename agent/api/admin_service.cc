@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/api/admin_service.h"
+
+#include <grpcpp/server_context.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/api/pending_call.h"
+#include "agent/api/rotate_call.h"
+#include "agent/api/status_mapping.h"
+#include "agent/api/wiping_messages.h"
+#include "agent/base/ids.h"
+
+namespace keyturn::api {
+namespace {
+
+constexpr bool kChange = true;
+constexpr bool kLook = false;
+
+uint64_t VersionOf(const v1::PutResponse& response) { return response.version(); }
+uint64_t VersionOf(const v1::RefreshResponse& response) { return response.version(); }
+template <class Response>
+uint64_t VersionOf(const Response&) {
+  return 0;
+}
+
+}  // namespace
+
+AdminService::AdminService(lifecycle::Lifecycle& lifecycle, audit::AuditSink& audit,
+                           const AgentFacts& facts, ConnectionPolicy& policy)
+    : lifecycle_(lifecycle), audit_(audit), facts_(facts), policy_(policy) {
+  SetMessageAllocatorFor_Put(WipingMessages<v1::PutRequest, v1::PutResponse>::Instance());
+}
+
+absl::Status AdminService::Authorize(const char* method, absl::string_view name,
+                                     audit::Event& event) {
+  const absl::string_view asked = name.empty() ? "**" : name;
+  const authz::Decision decision = policy_.Decide(authz::Action::kAdmin, asked);
+  event.principal = policy_.principal_text();
+  event.method = method;
+  event.name = std::string(name);
+  event.allowed = decision.allowed;
+  event.rule = decision.rule;
+  if (decision.allowed) return absl::OkStatus();
+  event.rule = absl::StrCat("no policy allows admin on ", asked);
+  event.result = absl::StatusCodeToString(absl::StatusCode::kPermissionDenied);
+  audit_.Record(event);
+  return Denied(policy_.principal_text(), authz::Action::kAdmin, asked);
+}
+
+absl::Status AdminService::AuthorizeNamed(const char* method, absl::string_view name,
+                                          audit::Event& event) {
+  if (absl::Status status = base::CheckName("name", name); !status.ok()) return status;
+  return Authorize(method, name, event);
+}
+
+template <class Response, class Start>
+grpc::ServerUnaryReactor* AdminService::Call(grpc::CallbackServerContext* context,
+                                             const absl::Status& allowed, audit::Event event,
+                                             bool is_change, Response* response, Start start) {
+  if (!allowed.ok()) {
+    grpc::ServerUnaryReactor* reactor = context->DefaultReactor();
+    reactor->Finish(ToGrpc(allowed));
+    return reactor;
+  }
+  auto* call = new PendingCall;
+  // Only the audit sink is sure to be there when the caller has left before the answer.
+  start([&audit = audit_, event = std::move(event), is_change, response,
+         handle = call->handle()](absl::StatusOr<Response> answer) mutable {
+    if (is_change) {
+      event.result = absl::StatusCodeToString(answer.status().code());
+      if (answer.ok()) event.version = VersionOf(*answer);
+      audit.Record(event);
+    }
+    if (!handle.Claim()) return;
+    if (answer.ok()) response->Swap(&*answer);
+    handle.Finish(ToGrpc(answer.status()));
+  });
+  return call;
+}
+
+grpc::ServerUnaryReactor* AdminService::Apply(grpc::CallbackServerContext* context,
+                                              const v1::ApplyRequest* request,
+                                              v1::ApplyResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("Apply", "", event);
+  return Call(context, allowed, std::move(event), kChange, response, [&](auto answer) {
+    lifecycle_.Apply(*request, /*dry_run=*/false, std::move(answer));
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Plan(grpc::CallbackServerContext* context,
+                                             const v1::ApplyRequest* request,
+                                             v1::ApplyResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("Plan", "", event);
+  return Call(context, allowed, std::move(event), kLook, response, [&](auto answer) {
+    lifecycle_.Apply(*request, /*dry_run=*/true, std::move(answer));
+  });
+}
+
+grpc::ServerUnaryReactor* AdminService::Export(grpc::CallbackServerContext* context,
+                                               const v1::ExportRequest*,
+                                               v1::ExportResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("Export", "", event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.Export(std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::List(grpc::CallbackServerContext* context,
+                                             const v1::ListRequest* request,
+                                             v1::ListResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("List", "", event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.List(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Describe(grpc::CallbackServerContext* context,
+                                                 const v1::DescribeRequest* request,
+                                                 v1::DescribeResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("Describe", request->name(), event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.Describe(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Put(grpc::CallbackServerContext* context,
+                                            const v1::PutRequest* request,
+                                            v1::PutResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("Put", request->name(), event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.Put(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Delete(grpc::CallbackServerContext* context,
+                                               const v1::DeleteRequest* request,
+                                               v1::DeleteResponse* response) {
+  audit::Event event;
+  absl::Status allowed = base::CheckName("name", request->name());
+  // Names in policies are those of credentials; other resources take power over everything.
+  const bool is_credential = request->type() == "credential";
+  if (allowed.ok()) allowed = Authorize("Delete", is_credential ? request->name() : "", event);
+  event.name =
+      is_credential ? request->name() : absl::StrCat(request->type(), " ", request->name());
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.Delete(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Refresh(grpc::CallbackServerContext* context,
+                                                const v1::RefreshRequest* request,
+                                                v1::RefreshResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("Refresh", request->name(), event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.Refresh(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::History(grpc::CallbackServerContext* context,
+                                                const v1::HistoryRequest* request,
+                                                v1::HistoryResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("History", request->name(), event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.History(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* context,
+                                               const v1::StatusRequest*,
+                                               v1::StatusResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("Status", "", event);
+  return Call(context, allowed, std::move(event), kLook, response, [&](auto answer) {
+    lifecycle_.Status([facts = facts_, answer = std::move(answer)](
+                          absl::StatusOr<v1::StatusResponse> status) mutable {
+      if (status.ok()) {
+        status->set_version(KEYTURN_VERSION);
+        status->set_store_path(facts.store_path);
+        const timespec started = absl::ToTimespec(facts.started_at);
+        status->mutable_started_at()->set_seconds(started.tv_sec);
+        status->mutable_started_at()->set_nanos(static_cast<int32_t>(started.tv_nsec));
+        if (facts.connections) {
+          status->set_connections(static_cast<uint32_t>(facts.connections()));
+        }
+      }
+      answer(std::move(status));
+    });
+  });
+}
+
+grpc::ServerWriteReactor<v1::RotateResponse>* AdminService::Rotate(
+    grpc::CallbackServerContext*, const v1::RotateRequest* request) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("Rotate", request->name(), event);
+  if (!allowed.ok()) return new RefusedStream<v1::RotateResponse>(ToGrpc(allowed));
+  return RotateCall::Start(streams_, lifecycle_, audit_, std::move(event), *request);
+}
+
+}  // namespace keyturn::api
