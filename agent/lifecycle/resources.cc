@@ -103,6 +103,13 @@ class Checker {
                                       "keyturn delete credential ",
                                       name));
     }
+    if (const CredentialState* held = ledger_.Find(name);
+        held != nullptr && held->record.current_version != 0 &&
+        held->record.spec.provider() != spec.provider()) {
+      return Wrong(Join(here, "provider"),
+                   "cannot change while there are keys of the old one, which nobody would revoke; "
+                   "declare a credential of another name, and delete this one when it is unused");
+    }
     if (spec.has_oauth()) return OAuth(Join(here, "oauth"), spec);
     if (spec.has_rotate() && spec.provider().empty()) {
       return Wrong(Join(here, "rotate"), "only a credential with a provider can be rotated");

@@ -19,29 +19,6 @@ using providers::TokenReply;
 
 // When neither the server nor the resource states a lifetime.
 constexpr absl::Duration kDefaultLifetime = absl::Hours(1);
-constexpr absl::Duration kClientRefusedWait = absl::Minutes(15);
-// Proxies' pages are reported once they persist.
-constexpr uint32_t kAmbiguousReported = 3;
-
-std::string HostOf(absl::string_view url) {
-  const size_t scheme = url.find("://");
-  if (scheme != absl::string_view::npos) url.remove_prefix(scheme + 3);
-  return std::string(url.substr(0, url.find('/')));
-}
-
-bool UsesRefreshToken(const CredentialState& state) {
-  return state.record.spec.oauth().grant() == v1::REFRESH_TOKEN;
-}
-
-absl::Status NeedsConsent(const std::string& name) {
-  return base::WithReason(
-      absl::FailedPreconditionError(
-          absl::StrCat("\"", name,
-                       "\" has no refresh token that works; an administrator must give a new one: "
-                       "keyturn put ",
-                       name)),
-      "NEEDS_CONSENT", {{"credential", name}});
-}
 
 }  // namespace
 
@@ -58,6 +35,12 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
   }
   publish_(name);
   if (token.flight != 0) return;
+  if (fetch_now) {
+    token.failures = 0;
+    token.ambiguous = 0;
+    token.doubt_retried = false;
+    token.last_error = absl::OkStatus();
+  }
   const bool interrupted = state->refresh && state->refresh->inflight_since != store::kNever &&
                            state->record.spec.oauth().refresh_token() != v1::KEEPS;
   if (interrupted && !state->refresh->needs_consent) {
@@ -182,8 +165,8 @@ absl::StatusOr<providers::TokenRequest> Refresher::RequestFor(const CredentialSt
   const v1::OAuthSpec& spec = state.record.spec.oauth();
   providers::TokenRequest request;
   request.token_url = spec.token_url();
-  request.grant = UsesRefreshToken(state) ? providers::Grant::kRefreshToken
-                                          : providers::Grant::kClientCredentials;
+  request.grant = UsesRefreshToken(state.record.spec) ? providers::Grant::kRefreshToken
+                                                      : providers::Grant::kClientCredentials;
   request.client_id = spec.client_id();
   switch (spec.client_auth()) {
     case v1::POST:
@@ -198,7 +181,7 @@ absl::StatusOr<providers::TokenRequest> Refresher::RequestFor(const CredentialSt
   request.scopes.assign(spec.scopes().begin(), spec.scopes().end());
   request.audience = spec.audience();
   request.extra_params.insert(spec.extra_params().begin(), spec.extra_params().end());
-  if (UsesRefreshToken(state)) request.refresh_token = state.refresh->refresh_token;
+  if (UsesRefreshToken(state.record.spec)) request.refresh_token = state.refresh->refresh_token;
   if (request.client_auth != providers::ClientAuth::kNone) {
     const v1::SecretRef& ref = spec.client_secret();
     const CredentialState* holder = env_.ledger.Find(ref.credential());
@@ -221,7 +204,7 @@ void Refresher::Attempt(const std::string& name) {
   Token& token = tokens_[name];
   if (state == nullptr || token.flight != 0) return;
   PlanAt(name, base::BootTime::InfiniteFuture());
-  if (UsesRefreshToken(*state) &&
+  if (UsesRefreshToken(state->record.spec) &&
       (!state->refresh || state->refresh->refresh_token.empty() || state->refresh->needs_consent)) {
     token.failures = 1;  // so that gets are answered at once until a person has acted
     token.last_error = NeedsConsent(name);
@@ -239,7 +222,8 @@ void Refresher::Attempt(const std::string& name) {
   }
   token.flight = next_number_++;
   token.flight_started = env_.clock.WallNow();
-  if (UsesRefreshToken(*state) && !JournalInFlight(name, *state)) return;
+  if (UsesRefreshToken(state->record.spec) && !JournalInFlight(name, *state)) return;
+  token.sent = request->refresh_token;
   base::CrashPoint("refresh:after_journal");
   env_.endpoint.Request(*std::move(request), [this, name, flight = token.flight](TokenReply reply) {
     base::CrashPoint("refresh:after_reply");
@@ -310,7 +294,8 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
   credential.last_rotated = now;
   transaction.Put(credential);
   transaction.Put(version);
-  if (UsesRefreshToken(*state)) {
+  if (UsesRefreshToken(state->record.spec) && state->refresh->refresh_token == token.sent) {
+    // Otherwise a person has put another one meanwhile, and that one counts.
     store::RefreshRecord refresh = *state->refresh;
     refresh.inflight_since = store::kNever;
     refresh.in_doubt = false;
@@ -353,166 +338,6 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
   env_.failures.ResolveAll(name);
   PlanAt(name, token.windows->soft);
   Land(name, absl::OkStatus());
-}
-
-void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
-  const CredentialState& state = *env_.ledger.Find(name);
-  Token& token = tokens_[name];
-  const bool in_flight_journaled =
-      state.refresh && state.refresh->inflight_since != store::kNever && !state.refresh->in_doubt;
-  if (reply.outcome == TokenOutcome::kUnknown && UsesRefreshToken(state) &&
-      state.record.spec.oauth().refresh_token() != v1::KEEPS) {
-    OnDoubt(name, reply);
-    return;
-  }
-  if (reply.outcome == TokenOutcome::kInvalidGrant && UsesRefreshToken(state)) {
-    OnInvalidGrant(name, reply);
-    return;
-  }
-  if (in_flight_journaled) {
-    // Definitely nothing happened to the refresh token. Should this commit fail, a restart is only
-    // more careful than it need be.
-    store::RefreshRecord record = *state.refresh;
-    record.inflight_since = store::kNever;
-    store::Transaction transaction;
-    transaction.Put(std::move(record));
-    (void)env_.ledger.Commit(transaction);
-  }
-  switch (reply.outcome) {
-    case TokenOutcome::kClientRefused:
-    case TokenOutcome::kInvalidGrant:
-      RetryLater(name, FailureCode::kRefreshFailed, reply.cause, reply.http_status,
-                 kClientRefusedWait, true);
-      return;
-    case TokenOutcome::kAmbiguous:
-      RetryLater(name, FailureCode::kRefreshFailed, reply.cause, reply.http_status,
-                 reply.retry_after, ++token.ambiguous >= kAmbiguousReported);
-      return;
-    default:
-      RetryLater(name, FailureCode::kRefreshFailed, reply.cause, reply.http_status,
-                 reply.retry_after, true);
-  }
-}
-
-void Refresher::OnInvalidGrant(const std::string& name, const TokenReply& reply) {
-  Token& token = tokens_[name];
-  store::RefreshRecord record = *env_.ledger.Find(name)->refresh;
-  if (record.inflight_since == store::kNever &&
-      env_.ledger.Find(name)->record.spec.oauth().refresh_token() != v1::KEEPS) {
-    // A person put another refresh token while the exchange was under way: that one counts.
-    Attempt(name);
-    return;
-  }
-  record.needs_consent = true;
-  record.in_doubt = false;
-  record.inflight_since = store::kNever;
-  store::Transaction transaction;
-  transaction.Put(std::move(record));
-  (void)env_.ledger.Commit(transaction);  // lost: the next start asks once more and learns the same
-  token.failures = 1;
-  token.last_error = NeedsConsent(name);
-  PlanAt(name, base::BootTime::InfiniteFuture());
-  env_.failures.Resolve(FailureCode::kRefreshInDoubt, name);
-  Alert(name, FailureCode::kNeedsConsent, reply.cause, reply.http_status, absl::InfinitePast(),
-        absl::StrCat("the refresh token is no longer accepted; keyturn put ", name));
-  Land(name, token.last_error);
-}
-
-void Refresher::OnDoubt(const std::string& name, const TokenReply& reply) {
-  Token& token = tokens_[name];
-  const CredentialState& state = *env_.ledger.Find(name);
-  if (!state.refresh->in_doubt) {
-    store::RefreshRecord record = *state.refresh;
-    record.in_doubt = true;
-    store::Transaction transaction;
-    transaction.Put(std::move(record));
-    (void)env_.ledger.Commit(transaction);  // inflight_since says the same after a restart
-  }
-  token.last_error = base::WithReason(
-      absl::UnavailableError(absl::StrCat("the refresh of \"", name, "\" had no clear outcome")),
-      "REFRESH_IN_DOUBT", {{"credential", name}});
-  if (token.doubt_retried) {
-    RetryLater(name, FailureCode::kRefreshInDoubt, reply.cause, reply.http_status,
-               reply.retry_after, true);
-    return;
-  }
-  PlanInDoubt(name, *env_.ledger.Find(name));
-  Alert(name, FailureCode::kRefreshInDoubt, reply.cause, reply.http_status, NextAt(name), "");
-  Land(name, token.last_error);
-}
-
-// True unless the plan is an ordinary retry.
-bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& state) {
-  Token& token = tokens_[name];
-  const base::BootTime now = env_.clock.BootNow();
-  const v1::OAuthSpec& spec = state.record.spec.oauth();
-  Doubt doubt;
-  doubt.rotation = spec.refresh_token();
-  doubt.leeway = ToDuration(spec.leeway());
-  doubt.since_sent = env_.clock.WallNow() - state.refresh->inflight_since;
-  doubt.until_hard = token.windows ? token.windows->hard - now : absl::ZeroDuration();
-  doubt.retried = token.doubt_retried;
-  ++token.failures;
-  if (token.last_error.ok()) {
-    token.last_error = base::WithReason(
-        absl::UnavailableError(absl::StrCat("a refresh of \"", name, "\" was cut off")),
-        "REFRESH_IN_DOUBT", {{"credential", name}});
-  }
-  switch (Decide(doubt)) {
-    case DoubtAction::kRetryFreely:
-      PlanAt(name, now);
-      return false;
-    case DoubtAction::kRetryInLeeway:
-      PlanAt(name, now + base::Backoff({}, token.failures, absl::ZeroDuration(), env_.random));
-      return true;
-    case DoubtAction::kWaitForHard:
-      token.doubt_retried = true;
-      PlanAt(name, token.windows->hard);
-      return true;
-    case DoubtAction::kRetryNow:
-      token.doubt_retried = true;
-      PlanAt(name, now);
-      return true;
-  }
-  return true;
-}
-
-void Refresher::RetryLater(const std::string& name, FailureCode code, absl::string_view cause,
-                           int http_status, absl::Duration floor, bool alert) {
-  Token& token = tokens_[name];
-  ++token.failures;
-  const absl::Duration wait =
-      base::Backoff(RetryPolicy(Runway(token)), token.failures, floor, env_.random);
-  if (token.last_error.ok() || code == FailureCode::kRefreshFailed) {
-    const bool keep =
-        absl::IsFailedPrecondition(token.last_error) && cause == "client_secret_missing";
-    if (!keep) {
-      token.last_error = base::WithReason(
-          absl::UnavailableError(absl::StrCat("the refresh of \"", name, "\" failed: ", cause)),
-          observe::FailureCodeName(code), {{"credential", name}});
-    }
-  }
-  PlanAt(name, env_.clock.BootNow() + wait);
-  if (alert) Alert(name, code, cause, http_status, NextAt(name), "");
-  absl::Status error = token.last_error;
-  if (absl::IsUnavailable(error)) error = base::WithRetry(std::move(error), wait);
-  Land(name, error);
-}
-
-void Refresher::Alert(const std::string& name, FailureCode code, absl::string_view cause,
-                      int http_status, absl::Time next_retry, std::string detail) {
-  const CredentialState* state = env_.ledger.Find(name);
-  const Token& token = tokens_[name];
-  env_.failures.Open({.code = code,
-                      .credential = name,
-                      .provider = HostOf(state->record.spec.oauth().token_url()),
-                      .provider_class = "oauth",
-                      .attempt = token.failures,
-                      .cause = std::string(cause),
-                      .http_status = http_status,
-                      .next_retry = next_retry,
-                      .runway = std::max(absl::ZeroDuration(), Runway(token)),
-                      .detail = std::move(detail)});
 }
 
 }  // namespace keyturn::lifecycle::oauth

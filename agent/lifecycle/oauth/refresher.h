@@ -37,6 +37,10 @@ struct Surroundings {
   providers::TokenEndpoint& endpoint;
 };
 
+bool UsesRefreshToken(const v1::CredentialSpec& spec);
+// The error for a credential whose refresh token is missing or refused.
+absl::Status NeedsConsent(const std::string& name);
+
 class Refresher {
  public:
   using Done = Freshness::Done;
@@ -77,6 +81,7 @@ class Refresher {
     base::BootTime next_at = base::BootTime::InfiniteFuture();
     uint64_t flight = 0;  // 0: none under way
     absl::Time flight_started = absl::InfinitePast();
+    base::Secret sent;  // the refresh token of the flight
     uint32_t failures = 0;
     uint32_t ambiguous = 0;
     bool doubt_retried = false;

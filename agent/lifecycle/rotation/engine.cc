@@ -48,9 +48,14 @@ void Engine::Recover() {
   }
 }
 
-void Engine::Start(const std::string& name, bool sweep_only) {
+void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follower> follower) {
   const CredentialState* state = env_.ledger.Find(name);
-  if (state == nullptr || Running(name)) return;
+  if (state == nullptr) return;
+  if (const auto running = runs_.find(name); running != runs_.end()) {
+    if (!sweep_only) running->second.sweep_only = false;
+    if (follower) running->second.followers.push_back(*std::move(follower));
+    return;
+  }
   auto provider = hooks_.provider_of(name);
   Run run;
   run.sweep_only = sweep_only;
@@ -76,21 +81,12 @@ void Engine::Begin(const std::string& name, Run run, Event first) {
                         .attempt = run.record.attempt,
                         .cause = "provider_unusable",
                         .detail = std::string(provider.status().message())});
+    for (Follower& follower : run.followers) follower.done(provider.status());
     return;
   }
   run.provider = *std::move(provider);
   runs_[name] = std::move(run);
   Take(name, first);
-}
-
-void Engine::Follow(const std::string& name, bool until_done, Lifecycle::Step step,
-                    absl::AnyInvocable<void(absl::Status)> done) {
-  const auto found = runs_.find(name);
-  if (found == runs_.end()) {
-    done(absl::InternalError("the rotation could not be started; see `keyturn status`"));
-    return;
-  }
-  found->second.followers.push_back({until_done, std::move(step), std::move(done)});
 }
 
 void Engine::Drop(const std::string& name) {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -62,22 +63,22 @@ class Engine {
   // Takes up every rotation that was open when the process ended.
   void Recover();
   bool Running(const std::string& name) const { return runs_.count(name) != 0; }
-  // Begins a rotation, or a sweep. Nothing happens when one is running.
-  void Start(const std::string& name, bool sweep_only);
-  // Reports the steps of the run; see Lifecycle::Rotate. There must be a run.
-  void Follow(const std::string& name, bool until_done, Lifecycle::Step step,
-              absl::AnyInvocable<void(absl::Status)> done);
+  // Who wants to hear of a run's steps; see Lifecycle::Rotate.
+  struct Follower {
+    bool until_done = false;
+    Lifecycle::Step step;
+    absl::AnyInvocable<void(absl::Status)> done;
+  };
+  // Begins a rotation, or a sweep. A sweep that is under way becomes the rotation that is asked
+  // for; otherwise a run that is under way stays as it is.
+  void Start(const std::string& name, bool sweep_only,
+             std::optional<Follower> follower = std::nullopt);
   // Forgets a run without another step: the credential is being deleted.
   void Drop(const std::string& name);
   // When the run will act next by itself; InfinitePast while it waits for a reply.
   absl::Time NextStepAt(const std::string& name) const;
 
  private:
-  struct Follower {
-    bool until_done = false;
-    Lifecycle::Step step;
-    absl::AnyInvocable<void(absl::Status)> done;
-  };
   struct Run {
     uint64_t number = 0;  // tells this run's replies from those of an earlier one
     uint64_t call = 0;    // and one call's reply from an earlier call's

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeper: the Lifecycle as a whole. Owns the ledger, the rotation engine and the refresher, decides
+// when each credential's next rotation or sweep begins, and hands versions out. Everything runs on
+// one executor; the public calls only hand over to it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "agent/base/clock.h"
+#include "agent/base/executor.h"
+#include "agent/base/random.h"
+#include "agent/lifecycle/ledger.h"
+#include "agent/lifecycle/lifecycle.h"
+#include "agent/lifecycle/oauth/refresher.h"
+#include "agent/lifecycle/resources.h"
+#include "agent/lifecycle/rotation/engine.h"
+#include "agent/lifecycle/views.h"
+#include "agent/observe/failures.h"
+#include "agent/observe/log.h"
+#include "agent/providers/registry.h"
+#include "agent/providers/token_endpoint.h"
+
+namespace keyturn::lifecycle {
+
+class Keeper final : public Lifecycle {
+ public:
+  using Policies = std::map<std::string, store::PolicyRecord>;
+  struct Dependencies {
+    store::Store& store;
+    base::Executor& executor;
+    const base::Clock& clock;
+    base::Random& random;
+    observe::Log& log;
+    observe::Failures& failures;
+    VersionSink& sink;
+    providers::TokenEndpoint& token_endpoint;
+    ResourceChecks checks;
+    // Called with all policies at start and after each change.
+    std::function<void(const Policies&)> on_policies;
+  };
+  explicit Keeper(const Dependencies& dependencies);
+
+  // Loads the store, resumes what was open, plans what is due. Once, on the executor, before any
+  // other call.
+  absl::Status Start();
+
+  void EnsureFresh(std::string name, absl::Duration timeout, Done done) override;
+  void Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyResponse> done) override;
+  void Export(Answer<v1::ExportResponse> done) override;
+  void List(v1::ListRequest request, Answer<v1::ListResponse> done) override;
+  void Describe(v1::DescribeRequest request, Answer<v1::DescribeResponse> done) override;
+  void Put(v1::PutRequest request, Answer<v1::PutResponse> done) override;
+  void Delete(v1::DeleteRequest request, Answer<v1::DeleteResponse> done) override;
+  void Refresh(v1::RefreshRequest request, Answer<v1::RefreshResponse> done) override;
+  void History(v1::HistoryRequest request, Answer<v1::HistoryResponse> done) override;
+  void Status(Answer<v1::StatusResponse> done) override;
+  void Rotate(v1::RotateRequest request, Step step,
+              absl::AnyInvocable<void(absl::Status)> done) override;
+
+ private:
+  struct Plan {
+    base::Executor::TimerId rotation = 0;
+    base::Executor::TimerId sweep = 0;
+    base::Executor::TimerId expiry = 0;
+    absl::Time rotation_at = absl::InfiniteFuture();
+  };
+
+  // Each looks at the ledger and sets what follows from it.
+  void Adopt(const std::string& name, bool fetch_now);
+  void PlanRotation(const std::string& name);
+  void PlanSweep(const std::string& name, absl::Duration wait);
+  void PlanExpiryWarning(const std::string& name);
+  void Publish(const std::string& name);
+  void OnClosed(const std::string& name);
+  void Forget(const std::string& name);
+
+  absl::StatusOr<std::shared_ptr<providers::Provider>> ProviderOf(const std::string& credential);
+  void ManagerOf(const std::string& provider, rotation::Engine::ManagerValue done);
+  void BuildProviders();
+
+  absl::StatusOr<v1::ApplyResponse> ApplyNow(const v1::ApplyRequest& request, bool dry_run);
+  void Adjust(const v1::ApplyResponse& changes);
+  absl::StatusOr<v1::PutResponse> PutNow(const v1::PutRequest& request);
+  absl::Status PutRefreshToken(const CredentialState& state, base::CredentialValue value);
+  absl::StatusOr<uint64_t> PutVersion(const CredentialState& state, base::CredentialValue value,
+                                      const v1::PutRequest& request);
+  absl::Status DeleteNow(const v1::DeleteRequest& request);
+  absl::Status DeleteCredential(const std::string& name);
+  void RefreshOne(const std::string& name, Answer<v1::RefreshResponse> done);
+  absl::Status CheckRotatable(const std::string& name) const;
+  absl::StatusOr<const CredentialState*> Get(const std::string& name) const;
+  ViewContext Views() const;
+  absl::Time NextAt(const std::string& name) const;
+
+  const Dependencies deps_;
+  Ledger ledger_;
+  oauth::Refresher refresher_;
+  rotation::Engine engine_;
+  std::map<std::string, std::shared_ptr<providers::Provider>> providers_;
+  std::map<std::string, Plan> plans_;
+};
+
+}  // namespace keyturn::lifecycle

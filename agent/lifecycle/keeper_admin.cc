@@ -1,0 +1,405 @@
+// SPDX-License-Identifier: Apache-2.0
+// Keeper's answers to administrators. Each public call hands over to the executor and does its work
+// there; a change is one transaction, and only then does anything follow from it.
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/base/strict_yaml.h"
+#include "agent/lifecycle/keeper.h"
+#include "agent/lifecycle/schedule.h"
+
+namespace keyturn::lifecycle {
+namespace {
+
+constexpr uint32_t kHistoryDefault = 20;
+constexpr uint32_t kHistoryMost = 200;
+constexpr size_t kValueMax = 64 * 1024;
+
+absl::Status NoSuch(const std::string& type, const std::string& name) {
+  return base::WithReason(
+      absl::NotFoundError(absl::StrCat("there is no ", type, " \"", name, "\"; see: keyturn list")),
+      "NO_SUCH_CREDENTIAL", {{type, name}});
+}
+
+absl::Status Refuse(absl::string_view why) {
+  return base::WithReason(absl::FailedPreconditionError(why), "NOT_POSSIBLE_NOW");
+}
+
+}  // namespace
+
+absl::StatusOr<const CredentialState*> Keeper::Get(const std::string& name) const {
+  const CredentialState* state = ledger_.Find(name);
+  if (state == nullptr) return NoSuch("credential", name);
+  return state;
+}
+
+ViewContext Keeper::Views() const {
+  return {ledger_, deps_.failures, deps_.clock.WallNow(),
+          [this](const std::string& name) { return NextAt(name); },
+          [this](const std::string& name) { return engine_.NextStepAt(name); }};
+}
+
+void Keeper::Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), dry_run,
+                       done = std::move(done)]() mutable { done(ApplyNow(request, dry_run)); });
+}
+
+absl::StatusOr<v1::ApplyResponse> Keeper::ApplyNow(const v1::ApplyRequest& request, bool dry_run) {
+  auto wanted = ReadResources(request, ledger_, deps_.checks);
+  if (!wanted.ok()) return base::WithReason(wanted.status(), "BAD_RESOURCE");
+  v1::ApplyResponse response = Compare(*wanted, ledger_);
+  if (dry_run) return response;
+  store::Transaction transaction;
+  for (const v1::ResourceChange& change : response.changes()) {
+    if (change.verb() == v1::ResourceChange::UNCHANGED) continue;
+    const std::string& name = change.name();
+    if (change.type() == "provider") {
+      transaction.Put(store::ProviderRecord{name, wanted->providers().at(name)});
+    } else if (change.type() == "policy") {
+      transaction.Put(store::PolicyRecord{name, wanted->policies().at(name)});
+    } else {
+      const CredentialState* held = ledger_.Find(name);
+      store::CredentialRecord record = held == nullptr ? store::CredentialRecord{} : held->record;
+      record.name = name;
+      record.spec = wanted->credentials().at(name);
+      if (record.last_rotated != store::kNever && record.spec.has_rotate()) {
+        record.next_due = NextRotation(record.spec.rotate(), name, record.last_rotated);
+      }
+      transaction.Put(std::move(record));
+    }
+  }
+  if (transaction.empty()) return response;
+  if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
+  Adjust(response);
+  return response;
+}
+
+void Keeper::Adjust(const v1::ApplyResponse& changes) {
+  std::set<std::string> providers;
+  for (const v1::ResourceChange& change : changes.changes()) {
+    if (change.type() == "provider" && change.verb() != v1::ResourceChange::UNCHANGED) {
+      providers.insert(change.name());
+    }
+  }
+  if (!providers.empty()) BuildProviders();
+  deps_.on_policies(ledger_.policies());
+  for (const v1::ResourceChange& change : changes.changes()) {
+    if (change.type() != "credential" || change.verb() == v1::ResourceChange::UNCHANGED) continue;
+    // A token got under other terms is no longer the one that was asked for.
+    Adopt(change.name(), /*fetch_now=*/true);
+  }
+  // How a key is attached comes from its provider.
+  for (const auto& [name, state] : ledger_.credentials()) {
+    if (providers.count(state.record.spec.provider()) != 0) Publish(name);
+  }
+}
+
+void Keeper::Export(Answer<v1::ExportResponse> done) {
+  deps_.executor.Post([this, done = std::move(done)]() mutable {
+    v1::ExportResponse response;
+    response.set_yaml(base::ToYaml(lifecycle::Export(ledger_)));
+    done(std::move(response));
+  });
+}
+
+void Keeper::List(v1::ListRequest request, Answer<v1::ListResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    done(ViewList(request.match(), Views()));
+  });
+}
+
+void Keeper::Describe(v1::DescribeRequest request, Answer<v1::DescribeResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    const auto state = Get(request.name());
+    if (state.ok()) {
+      done(ViewOne(**state, Views()));
+    } else {
+      done(state.status());
+    }
+  });
+}
+
+void Keeper::History(v1::HistoryRequest request, Answer<v1::HistoryResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    const auto state = Get(request.name());
+    const uint32_t limit = request.limit() == 0 ? kHistoryDefault : request.limit();
+    if (state.ok()) {
+      done(ViewHistory(**state, std::min(limit, kHistoryMost)));
+    } else {
+      done(state.status());
+    }
+  });
+}
+
+void Keeper::Status(Answer<v1::StatusResponse> done) {
+  deps_.executor.Post([this, done = std::move(done)]() mutable { done(ViewStatus(Views())); });
+}
+
+void Keeper::Put(v1::PutRequest request, Answer<v1::PutResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    absl::StatusOr<v1::PutResponse> response = PutNow(request);
+    for (v1::Field& field : *request.mutable_fields()) base::Wipe(*field.mutable_value());
+    done(std::move(response));
+  });
+}
+
+absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request) {
+  const auto state = Get(request.name());
+  if (!state.ok()) return state.status();
+  const bool token = (*state)->record.spec.has_oauth();
+  base::CredentialValue value;
+  for (const v1::Field& field : request.fields()) {
+    const std::string name =
+        !field.name().empty() ? field.name() : (token ? "refresh_token" : "value");
+    if (field.value().empty() || field.value().size() > kValueMax) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("field \"", name, "\" must hold 1 to ", kValueMax, " bytes"));
+    }
+    if (value.Find(name) != nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat("field \"", name, "\" is given twice"));
+    }
+    value.fields.push_back({name, base::Secret(field.value()), true});
+  }
+  if (value.empty()) return absl::InvalidArgumentError("there is no value to store");
+  // One field is the secret; of several, the one called so, else the last: an id comes first.
+  value.primary = value.Find("value") != nullptr ? "value" : value.fields.back().name;
+  v1::PutResponse response;
+  if (token) {
+    const absl::Status status = PutRefreshToken(**state, std::move(value));
+    if (!status.ok()) return status;
+    return response;
+  }
+  const auto number = PutVersion(**state, std::move(value), request);
+  if (!number.ok()) return number.status();
+  response.set_version(*number);
+  return response;
+}
+
+absl::Status Keeper::PutRefreshToken(const CredentialState& state, base::CredentialValue value) {
+  const std::string name = state.record.name;
+  if (state.record.spec.oauth().grant() != v1::REFRESH_TOKEN) {
+    return Refuse(absl::StrCat(
+        "\"", name, "\" gets its tokens with client_credentials; there is nothing to put"));
+  }
+  if (value.fields.size() != 1 || value.primary != "refresh_token") {
+    return absl::InvalidArgumentError("an OAuth credential takes one field, refresh_token");
+  }
+  store::RefreshRecord refresh;
+  refresh.credential = name;
+  refresh.refresh_token = *value.Primary();
+  refresh.refresh_token_since = deps_.clock.WallNow();
+  store::Transaction transaction;
+  transaction.Put(std::move(refresh));
+  if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
+  deps_.failures.ResolveAll(name);
+  refresher_.Adopt(name, /*fetch_now=*/true);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
+                                            base::CredentialValue value,
+                                            const v1::PutRequest& request) {
+  const std::string name = state.record.name;
+  const absl::Time now = deps_.clock.WallNow();
+  const bool key = !state.record.spec.provider().empty();
+  if (key && (state.record.current_version != 0 || engine_.Running(name))) {
+    return Refuse(absl::StrCat("Keyturn makes the keys of \"", name,
+                               "\" itself; to replace the current one, run: keyturn rotate ",
+                               name));
+  }
+  store::CredentialRecord record = state.record;
+  store::Transaction transaction;
+  store::VersionRecord version;
+  version.credential = name;
+  version.number = ++record.last_version;
+  version.state = store::VersionState::kCurrent;
+  version.value = std::move(value);
+  version.provider_key_id = request.provider_key_id();
+  version.created_at = version.promoted_at = now;
+  if (request.has_expires_at()) {
+    version.expires_at = absl::FromUnixSeconds(request.expires_at().seconds());
+  } else if (state.record.spec.static_().has_expires_in()) {
+    version.expires_at = now + ToDuration(state.record.spec.static_().expires_in());
+  }
+  if (version.expires_at != store::kNever && version.expires_at <= now) {
+    return absl::InvalidArgumentError("the value has expired already");
+  }
+  if (const store::VersionRecord* old = state.Current()) {
+    store::VersionRecord ended = *old;
+    ended.state = store::VersionState::kRevoked;
+    ended.value = {};
+    ended.ended_at = now;
+    transaction.Put(std::move(ended));
+  }
+  record.current_version = version.number;
+  record.last_rotated = now;
+  if (key) record.next_due = NextRotation(record.spec.rotate(), name, now);
+  transaction.Put(record);
+  transaction.Put(version);
+  ledger_.AddHistory(transaction, {.credential = name,
+                                   .at = now,
+                                   .what = "put",
+                                   .outcome = "succeeded",
+                                   .version = version.number,
+                                   .detail = ""});
+  if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
+  Adopt(name, /*fetch_now=*/false);
+  // A client secret that was missing may now be there.
+  for (const auto& [other, held] : ledger_.credentials()) {
+    if (held.record.spec.oauth().client_secret().credential() == name) {
+      refresher_.Adopt(other, /*fetch_now=*/true);
+    }
+    if (!held.record.spec.provider().empty() && held.record.current_version == 0 &&
+        ledger_.providers().at(held.record.spec.provider()).spec.manager() == name) {
+      engine_.Start(other, /*sweep_only=*/false);
+    }
+  }
+  return version.number;
+}
+
+void Keeper::Delete(v1::DeleteRequest request, Answer<v1::DeleteResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    const absl::Status status = DeleteNow(request);
+    if (status.ok()) {
+      done(v1::DeleteResponse());
+    } else {
+      done(status);
+    }
+  });
+}
+
+absl::Status Keeper::DeleteNow(const v1::DeleteRequest& request) {
+  const std::string& name = request.name();
+  if (request.type() == "credential") return DeleteCredential(name);
+  store::Transaction transaction;
+  if (request.type() == "provider") {
+    if (ledger_.providers().count(name) == 0) return NoSuch("provider", name);
+    for (const auto& [credential, state] : ledger_.credentials()) {
+      if (state.record.spec.provider() == name) {
+        return Refuse(
+            absl::StrCat("provider \"", name, "\" is used by credential \"", credential, "\""));
+      }
+    }
+    transaction.Delete(absl::StrCat("provider/", name));
+  } else if (request.type() == "policy") {
+    if (ledger_.policies().count(name) == 0) return NoSuch("policy", name);
+    transaction.Delete(absl::StrCat("policy/", name));
+  } else {
+    return absl::InvalidArgumentError("the type must be credential, provider or policy");
+  }
+  if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
+  BuildProviders();
+  deps_.on_policies(ledger_.policies());
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::DeleteCredential(const std::string& name) {
+  const auto found = Get(name);
+  if (!found.ok()) return found.status();
+  const CredentialState& state = **found;
+  for (const auto& [provider, record] : ledger_.providers()) {
+    if (record.spec.manager() == name) {
+      return Refuse(
+          absl::StrCat("\"", name, "\" is the manager credential of provider \"", provider, "\""));
+    }
+  }
+  for (const auto& [other, held] : ledger_.credentials()) {
+    if (held.record.spec.oauth().client_secret().credential() == name) {
+      return Refuse(absl::StrCat("\"", name, "\" is the client secret of \"", other, "\""));
+    }
+  }
+  if (state.rotation && state.rotation->state != "retiring" && state.rotation->state != "dying") {
+    return Refuse(absl::StrCat("a rotation of \"", name, "\" is in state ", state.rotation->state,
+                               "; deleting now could leave a key behind that nobody knows. Wait "
+                               "until it has ended: keyturn show ",
+                               name));
+  }
+  store::Transaction transaction;
+  transaction.Delete(absl::StrCat("credential/", name));
+  transaction.Delete(store::RotationKey(name));
+  transaction.Delete(store::RefreshKey(name));
+  for (const auto& [number, version] : state.versions) {
+    transaction.Delete(store::VersionKey(name, number));
+  }
+  for (const auto& [tag, record] : state.tags) transaction.Delete(store::TagKey(name, tag));
+  for (const auto& [sequence, record] : state.history) {
+    transaction.Delete(store::HistoryKey(name, sequence));
+  }
+  if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
+  Forget(name);
+  return absl::OkStatus();
+}
+
+void Keeper::Refresh(v1::RefreshRequest request, Answer<v1::RefreshResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    RefreshOne(request.name(), std::move(done));
+  });
+}
+
+void Keeper::RefreshOne(const std::string& name, Answer<v1::RefreshResponse> done) {
+  const auto state = Get(name);
+  if (!state.ok()) {
+    done(state.status());
+    return;
+  }
+  if (!(*state)->record.spec.has_oauth()) {
+    done(Refuse(absl::StrCat("\"", name,
+                             "\" is not an OAuth token; to replace a key, run: "
+                             "keyturn rotate ",
+                             name)));
+    return;
+  }
+  refresher_.RefreshNow(name, [this, name, done = std::move(done)](absl::Status status) mutable {
+    const CredentialState* held = ledger_.Find(name);
+    if (!status.ok() || held == nullptr || held->Current() == nullptr) {
+      done(status.ok() ? NoSuch("credential", name) : status);
+      return;
+    }
+    v1::RefreshResponse response;
+    response.set_version(held->record.current_version);
+    response.mutable_expires_at()->set_seconds(absl::ToUnixSeconds(held->Current()->expires_at));
+    done(std::move(response));
+  });
+}
+
+absl::Status Keeper::CheckRotatable(const std::string& name) const {
+  const auto state = Get(name);
+  if (!state.ok()) return state.status();
+  const v1::CredentialSpec& spec = (*state)->record.spec;
+  if (spec.has_oauth()) {
+    return Refuse(absl::StrCat("\"", name, "\" is an OAuth token; run: keyturn refresh ", name));
+  }
+  if (spec.provider().empty()) {
+    return Refuse(absl::StrCat("\"", name,
+                               "\" is a stored value that a person replaces; run: "
+                               "keyturn put ",
+                               name));
+  }
+  if ((*state)->rotation && (*state)->rotation->state != "sweeping") {
+    return base::WithReason(absl::FailedPreconditionError(absl::StrCat(
+                                "a rotation of \"", name, "\" is under way already, in state ",
+                                (*state)->rotation->state, "; see: keyturn show ", name)),
+                            "ROTATION_UNDER_WAY", {{"credential", name}});
+  }
+  return absl::OkStatus();
+}
+
+void Keeper::Rotate(v1::RotateRequest request, Step step,
+                    absl::AnyInvocable<void(absl::Status)> done) {
+  deps_.executor.Post([this, request = std::move(request), step = std::move(step),
+                       done = std::move(done)]() mutable {
+    const std::string& name = request.name();
+    if (absl::Status status = CheckRotatable(name); !status.ok()) {
+      done(status);
+      return;
+    }
+    engine_.Start(
+        name, /*sweep_only=*/false,
+        rotation::Engine::Follower{request.wait_until_done(), std::move(step), std::move(done)});
+  });
+}
+
+}  // namespace keyturn::lifecycle
