@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/agent.h"
+
+#include <unistd.h>
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
+#include "agent/api/server.h"
+#include "agent/audit/log_audit_sink.h"
+#include "agent/authz/policy_holder.h"
+#include "agent/authz/policy_spec.h"
+#include "agent/base/clock.h"
+#include "agent/base/random.h"
+#include "agent/base/serial_executor.h"
+#include "agent/credential/publisher.h"
+#include "agent/credential/resolver.h"
+#include "agent/crypto/keyfile_kek_source.h"
+#include "agent/lifecycle/keeper.h"
+#include "agent/net/curl_http_client.h"
+#include "agent/net/egress.h"
+#include "agent/net/url.h"
+#include "agent/observe/failures.h"
+#include "agent/providers/oauth/http_token_endpoint.h"
+#include "agent/providers/recipe/recipe_registry.h"
+#include "agent/store/sealed_store.h"
+#include "agent/store/sqlite/sqlite_backend.h"
+
+namespace keyturn {
+namespace {
+
+api::ConnectionLimits LimitsOf(const Config& config) {
+  api::ConnectionLimits limits;
+  limits.connections = config.connections;
+  limits.connections_per_uid = config.connections_per_uid;
+  return limits;
+}
+
+absl::Status CheckTokenUrl(absl::string_view text, const net::EgressRules& egress) {
+  const auto url = net::ParseUrl(text);
+  if (!url.ok()) return url.status();
+  if (url->scheme != "https" && !egress.AllowsHttp(url->host, url->port)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("must be https; plain http is only spoken with hosts that keyturnd.yaml lists "
+                     "under egress.allow_http, and ",
+                     url->host, " is not among them"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// Destroyed from the last to the first: who calls goes before who is called. The executor is
+// stopped before anything is destroyed, so no task runs into a part that is gone.
+struct Agent::Parts {
+  base::Clock& clock = base::SystemClock();
+  base::Random& random = base::SystemRandom();
+  std::unique_ptr<store::SqliteBackend> backend;
+  std::unique_ptr<store::SealedStore> store;
+  std::optional<observe::Failures> failures;
+  std::optional<audit::LogAuditSink> audit;
+  authz::PolicyHolder policies;
+  net::EgressRules egress;
+  std::unique_ptr<net::CurlHttpClient> http;
+  std::unique_ptr<providers::RecipeRegistry> registry;
+  std::optional<providers::HttpTokenEndpoint> token_endpoint;
+  credential::Snapshot snapshot;
+  credential::WatchHub watch_hub;
+  credential::Publisher publisher{snapshot, watch_hub};
+  std::optional<base::SerialExecutor> executor;
+  std::optional<lifecycle::Keeper> keeper;
+  std::optional<credential::Resolver> resolver;
+  std::unique_ptr<api::Server> server;
+};
+
+Agent::Agent(const Config& config, observe::ProcessLog& log) : config_(config), log_(log) {}
+
+Agent::~Agent() { Stop(); }
+
+absl::Status Agent::OpenStore(ExitCode& code) {
+  code = ExitCode::kStore;
+  auto backend = store::SqliteBackend::Open(config_.store_path);
+  if (!backend.ok()) {
+    if (absl::StrContains(backend.status().message(), "in use by")) code = ExitCode::kStoreInUse;
+    return backend.status();
+  }
+  parts_->backend = *std::move(backend);
+  const auto is_new = store::SealedStore::IsNew(*parts_->backend);
+  if (!is_new.ok()) return is_new.status();
+  crypto::KeyfileKekSource kek(config_.keyfile);
+  if (config_.create_keyfile && *is_new && access(config_.keyfile.c_str(), F_OK) != 0) {
+    if (absl::Status s = crypto::CreateKeyfile(config_.keyfile, parts_->random); !s.ok()) return s;
+  }
+  auto store = store::SealedStore::Open(*parts_->backend, kek, parts_->random, config_.agent_name);
+  if (!store.ok()) return store.status();
+  parts_->store = *std::move(store);
+  return absl::OkStatus();
+}
+
+absl::Status Agent::OpenProviders() {
+  auto egress = net::EgressRules::Create(config_.allow_private, config_.allow_http);
+  if (!egress.ok()) return egress.status();
+  parts_->egress = *egress;
+  auto http =
+      net::CurlHttpClient::Create({.egress = *egress, .ca_file = config_.ca_file}, parts_->clock);
+  if (!http.ok()) return http.status();
+  parts_->http = *std::move(http);
+  auto registry = providers::RecipeRegistry::Load(
+      config_.recipe_dirs, *parts_->http,
+      {.allow_http = parts_->egress, .timeout = config_.http_timeout});
+  if (!registry.ok()) return registry.status();
+  parts_->registry = *std::move(registry);
+  parts_->token_endpoint.emplace(*parts_->http, config_.http_timeout);
+  return absl::OkStatus();
+}
+
+void Agent::MakeLifecycle() {
+  Parts& p = *parts_;
+  p.failures.emplace(log_, p.clock);
+  p.audit.emplace(log_);
+  p.executor.emplace("keyturn-life");
+  lifecycle::ResourceChecks checks{
+      .registry = *p.registry,
+      .check_url = [&p](absl::string_view url) { return CheckTokenUrl(url, p.egress); },
+      .check_policy = authz::CheckSpec};
+  auto on_policies = [this, &p](const lifecycle::Keeper::Policies& records) {
+    std::vector<authz::Policy> policies;
+    std::vector<std::string> unknown;
+    for (const auto& [name, record] : records) {
+      policies.push_back(authz::FromSpec(name, record.spec, &unknown));
+    }
+    for (const std::string& who : unknown) {
+      log_.Write(observe::Level::kWarning, "policy_principal_unknown", {{"principal", who}});
+    }
+    if (config_.dev) {
+      policies.push_back({.name = "builtin:dev",
+                          .principals = {{.uid = geteuid(), .gid = -1}},
+                          .allow = {authz::Action::kRead},
+                          .on = {"**"}});
+    }
+    p.policies.Replace(authz::PolicySet(std::move(policies)));
+  };
+  p.keeper.emplace(lifecycle::Keeper::Dependencies{.store = *p.store,
+                                                   .executor = *p.executor,
+                                                   .clock = p.clock,
+                                                   .random = p.random,
+                                                   .log = log_,
+                                                   .failures = *p.failures,
+                                                   .sink = p.publisher,
+                                                   .token_endpoint = *p.token_endpoint,
+                                                   .checks = std::move(checks),
+                                                   .on_policies = std::move(on_policies)});
+  p.resolver.emplace(p.snapshot, *p.keeper, p.clock);
+}
+
+absl::Status Agent::Start(ExitCode& code) {
+  parts_ = std::make_unique<Parts>();
+  if (absl::Status s = OpenStore(code); !s.ok()) return s;
+  code = ExitCode::kUsage;
+  if (absl::Status s = OpenProviders(); !s.ok()) return s;
+  MakeLifecycle();
+  absl::Status started;
+  absl::Notification done;
+  parts_->executor->Post([&] {
+    started = parts_->keeper->Start();
+    done.Notify();
+  });
+  done.WaitForNotification();
+  code = ExitCode::kStore;
+  if (!started.ok()) return started;
+  parts_->server =
+      std::make_unique<api::Server>(api::Server::Options{.services_path = config_.services_socket,
+                                                         .services_mode = config_.services_mode,
+                                                         .admin_path = config_.admin_socket,
+                                                         .services_limits = LimitsOf(config_),
+                                                         .store_path = config_.store_path},
+                                    api::Server::Dependencies{.resolver = *parts_->resolver,
+                                                              .watch_hub = parts_->watch_hub,
+                                                              .lifecycle = *parts_->keeper,
+                                                              .policies = parts_->policies,
+                                                              .audit = *parts_->audit,
+                                                              .log = log_,
+                                                              .clock = parts_->clock});
+  code = ExitCode::kSockets;
+  return parts_->server->Start();
+}
+
+void Agent::Reload(const Config& config) {
+  log_.SetLevel(config.log_level);
+  parts_->server->SetLimits(LimitsOf(config));
+  config_.drain = config.drain;
+}
+
+void Agent::Stop() {
+  if (!parts_) return;
+  // Callers first, then the outside world, whose last answers still find the executor, then that.
+  if (parts_->server) parts_->server->Drain(config_.drain);
+  if (parts_->http) parts_->http->Stop();
+  if (parts_->executor) parts_->executor->Stop();
+  parts_.reset();
+}
+
+}  // namespace keyturn

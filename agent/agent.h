@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: Apache-2.0
+// Agent: the composition root. Makes every part, connects them, and takes them down in the reverse
+// order. agent.cc is the only file that names concrete classes of all rooms.
+#pragma once
+
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "agent/config.h"
+#include "agent/observe/process_log.h"
+
+namespace keyturn {
+
+// Exit codes of keyturnd (keyturnd(8)).
+enum class ExitCode {
+  kOk = 0,
+  kInternal = 1,
+  kUsage = 2,       // command line or configuration
+  kStoreInUse = 3,  // another instance has the store
+  kStore = 4,       // the store cannot be opened: key, damage, schema
+  kSockets = 5,     // the sockets cannot be opened
+};
+
+class Agent {
+ public:
+  // The log outlives the agent.
+  Agent(const Config& config, observe::ProcessLog& log);
+  ~Agent();
+
+  // Returns once both sockets are served. On failure says which exit code it means.
+  absl::Status Start(ExitCode& code);
+  // What SIGHUP changes: log level and limits.
+  void Reload(const Config& config);
+  // What SIGTERM does. Idempotent.
+  void Stop();
+
+ private:
+  struct Parts;
+  absl::Status OpenStore(ExitCode& code);
+  absl::Status OpenProviders();
+  void MakeLifecycle();
+
+  Config config_;
+  observe::ProcessLog& log_;
+  std::unique_ptr<Parts> parts_;
+};
+
+}  // namespace keyturn

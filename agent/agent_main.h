@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: Apache-2.0
+// The program keyturnd: command line, process hardening, signals, exit codes. A function, so that
+// tests/crash can run the very same program with crash points observed.
+#pragma once
+
+namespace keyturn {
+
+int AgentMain(int argc, char** argv);
+
+}  // namespace keyturn
