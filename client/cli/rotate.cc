@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// `keyturn rotate`: starts a rotation now and prints its steps as they happen. The rotation is the
+// agent's: it goes on when this program ends.
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "client/cli/commands.h"
+#include "client/cli/duration_text.h"
+#include "client/cli/message_json.h"
+#include "client/cli/table.h"
+
+namespace keyturn::cli {
+namespace {
+
+constexpr absl::Duration kUntilHandedOut = absl::Minutes(5);
+
+void PrintStep(const v1::RotateResponse& step, Session& session) {
+  if (session.json()) return session.Print(absl::StrCat(ToJson(step).dump(), "\n"));
+  std::string line =
+      absl::StrCat(FormatLocal(absl::Now(), absl::LocalTimeZone()), "  ", Printable(step.state()));
+  if (step.version() != 0) absl::StrAppend(&line, "  version ", step.version());
+  if (!step.detail().empty()) absl::StrAppend(&line, "  ", Printable(step.detail()));
+  session.Print(absl::StrCat(line, "\n"));
+}
+
+void Run(const v1::RotateRequest& request, Session& session) {
+  const ErrorContext context = {.what = absl::StrCat("cannot rotate '", request.name(), "'"),
+                                .name = request.name()};
+  const auto admin = session.Admin();
+  if (!admin.ok()) return session.Fail(context, admin.status());
+  // A grace of days is not too long for who wants to wait for its end.
+  const absl::Duration timeout =
+      session.TimeoutOr(request.wait_until_done() ? absl::InfiniteDuration() : kUntilHandedOut);
+  const absl::Status status = (*admin)->Rotate(
+      request, timeout, [&session](const v1::RotateResponse& step) { PrintStep(step, session); });
+  if (!status.ok()) session.Fail(context, status);
+}
+
+}  // namespace
+
+void AddRotateCommand(CLI::App& program, Session& session) {
+  struct Options {
+    std::string name;
+    bool wait = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = program.add_subcommand("rotate", "Replace an API key now");
+  command->add_option("name", options->name, "The credential's name")
+      ->required()
+      ->type_name("NAME");
+  command->add_flag("--wait", options->wait, "Wait until the old key is revoked, after its grace");
+  command->footer(
+      "Ends when the new key is handed out. The rotation goes on if you interrupt this.\n"
+      "\n"
+      "Examples:\n"
+      "  keyturn rotate support-bot/dify\n"
+      "  keyturn rotate support-bot/dify --wait -o json      one JSON object a line");
+  command->callback([options, &session] {
+    v1::RotateRequest request;
+    request.set_name(options->name);
+    request.set_wait_until_done(options->wait);
+    Run(request, session);
+  });
+}
+
+}  // namespace keyturn::cli

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// CachedCredentials: a set of named credentials kept in memory and kept fresh by one Watch, so that
+// asking costs a map lookup instead of a call. While the agent is away, the last values are served
+// until they expire. Thread-safe.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/container/flat_hash_map.h"
+#include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
+#include "keyturn/client.h"
+
+namespace keyturn {
+
+struct CacheOptions {
+  // For the calls that Current() makes when it has nothing valid.
+  GetOptions get;
+  WatchOptions watch;
+  // The time of day; tests give their own.
+  std::function<absl::Time()> now = [] { return absl::Now(); };
+};
+
+class CachedCredentials {
+ public:
+  // Starts the watch; does not wait for it. At most 100 names.
+  CachedCredentials(std::shared_ptr<Client> client, std::vector<std::string> names,
+                    CacheOptions options = {});
+  // Ends the watch and forgets the values; those still held by callers live on with them.
+  ~CachedCredentials();
+
+  CachedCredentials(const CachedCredentials&) = delete;
+  CachedCredentials& operator=(const CachedCredentials&) = delete;
+
+  // The newest value known. Without a call when it is in memory and has not expired; else as
+  // Client::Get, with its errors. Names outside the set are always a call. Hold the result for one
+  // request, not for longer: the next one may have a newer value.
+  absl::StatusOr<std::shared_ptr<const Credential>> Current(const std::string& name);
+
+  // True once the first values have all been told, false again while the agent is away.
+  bool Synced() const;
+
+ private:
+  struct Slot {
+    mutable absl::Mutex mutex;
+    std::shared_ptr<const Credential> value ABSL_GUARDED_BY(mutex);
+  };
+
+  void OnEvent(WatchEvent event);
+  // Keeps the newer of what the slot has and `value`; returns what it has then.
+  static std::shared_ptr<const Credential> Keep(Slot& slot,
+                                                std::shared_ptr<const Credential> value);
+
+  const std::shared_ptr<Client> client_;
+  const CacheOptions options_;
+  // Filled by the constructor and never changed after: looked up without a lock.
+  absl::flat_hash_map<std::string, std::unique_ptr<Slot>> slots_;
+  mutable absl::Mutex mutex_;
+  bool synced_ ABSL_GUARDED_BY(mutex_) = false;
+  // Last: its destructor ends the callbacks before anything they use goes.
+  std::unique_ptr<WatchHandle> watch_;
+};
+
+}  // namespace keyturn

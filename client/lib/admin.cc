@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The AdminClient over one Connection. Calls that only read are made again when they were cut off;
+// calls that change something are not: they may have taken effect.
+#include "client/lib/admin.h"
+
+#include <utility>
+
+#include "client/lib/connection.h"
+#include "keyturn/v1/admin.grpc.pb.h"
+
+namespace keyturn::client {
+namespace {
+
+constexpr bool kReads = true;
+constexpr bool kChanges = false;
+
+class SocketAdminClient final : public AdminClient {
+ public:
+  explicit SocketAdminClient(std::unique_ptr<Connection> connection)
+      : connection_(std::move(connection)), stub_(v1::Admin::NewStub(connection_->channel())) {}
+
+  absl::StatusOr<v1::ApplyResponse> Apply(const v1::ApplyRequest& request,
+                                          absl::Duration timeout) override {
+    return Call<v1::ApplyResponse>(&v1::Admin::Stub::Apply, request, timeout, kChanges);
+  }
+  absl::StatusOr<v1::ApplyResponse> Plan(const v1::ApplyRequest& request,
+                                         absl::Duration timeout) override {
+    return Call<v1::ApplyResponse>(&v1::Admin::Stub::Plan, request, timeout, kReads);
+  }
+  absl::StatusOr<v1::ExportResponse> Export(absl::Duration timeout) override {
+    return Call<v1::ExportResponse>(&v1::Admin::Stub::Export, v1::ExportRequest(), timeout, kReads);
+  }
+  absl::StatusOr<v1::ListResponse> List(const v1::ListRequest& request,
+                                        absl::Duration timeout) override {
+    return Call<v1::ListResponse>(&v1::Admin::Stub::List, request, timeout, kReads);
+  }
+  absl::StatusOr<v1::DescribeResponse> Describe(const v1::DescribeRequest& request,
+                                                absl::Duration timeout) override {
+    return Call<v1::DescribeResponse>(&v1::Admin::Stub::Describe, request, timeout, kReads);
+  }
+  absl::StatusOr<v1::PutResponse> Put(const v1::PutRequest& request,
+                                      absl::Duration timeout) override {
+    return Call<v1::PutResponse>(&v1::Admin::Stub::Put, request, timeout, kChanges);
+  }
+  absl::Status Delete(const v1::DeleteRequest& request, absl::Duration timeout) override {
+    return Call<v1::DeleteResponse>(&v1::Admin::Stub::Delete, request, timeout, kChanges).status();
+  }
+  absl::Status Rotate(const v1::RotateRequest& request, absl::Duration timeout,
+                      const std::function<void(const v1::RotateResponse&)>& step) override {
+    const absl::Time deadline = absl::Now() + timeout;
+    if (absl::Status connected = connection_->EnsureConnected(deadline); !connected.ok()) {
+      return connected;
+    }
+    grpc::ClientContext context;
+    Connection::Prepare(context, deadline);
+    const auto reader = stub_->Rotate(&context, request);
+    v1::RotateResponse response;
+    while (reader->Read(&response)) step(response);
+    return connection_->Explain(FromGrpc(reader->Finish()));
+  }
+  absl::StatusOr<v1::RefreshResponse> Refresh(const v1::RefreshRequest& request,
+                                              absl::Duration timeout) override {
+    return Call<v1::RefreshResponse>(&v1::Admin::Stub::Refresh, request, timeout, kChanges);
+  }
+  absl::StatusOr<v1::HistoryResponse> History(const v1::HistoryRequest& request,
+                                              absl::Duration timeout) override {
+    return Call<v1::HistoryResponse>(&v1::Admin::Stub::History, request, timeout, kReads);
+  }
+  absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) override {
+    return Call<v1::StatusResponse>(&v1::Admin::Stub::Status, v1::StatusRequest(), timeout, kReads);
+  }
+
+ private:
+  template <typename Reply, typename Request>
+  absl::StatusOr<Reply> Call(grpc::Status (v1::Admin::Stub::*method)(grpc::ClientContext*,
+                                                                     const Request&, Reply*),
+                             const Request& request, absl::Duration timeout, bool repeatable) {
+    return connection_->Call<Reply>(timeout, repeatable,
+                                    [&](grpc::ClientContext* context, Reply* reply) {
+                                      return (stub_.get()->*method)(context, request, reply);
+                                    });
+  }
+
+  const std::unique_ptr<Connection> connection_;
+  const std::unique_ptr<v1::Admin::Stub> stub_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<AdminClient>> AdminClient::Make(std::string socket_path) {
+  auto connection = Connection::Make(std::move(socket_path), absl::ZeroDuration());
+  if (!connection.ok()) return connection.status();
+  return std::make_unique<SocketAdminClient>(*std::move(connection));
+}
+
+}  // namespace keyturn::client
