@@ -14,7 +14,6 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,8 +47,12 @@ absl::StatusOr<SandboxOptions> LoadOptions(const Flags& flags) {
   absl::StatusOr<SandboxOptions> options = SandboxOptions();
   if (!flags.config_file.empty()) {
     std::ifstream file(flags.config_file, std::ios::binary);
-    const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    if (!file) return absl::NotFoundError(absl::StrCat(flags.config_file, ": cannot be read"));
+    // Through getline and not the stream's buffer, which throws when it is given a directory.
+    std::string text;
+    std::getline(file, text, '\0');
+    if (!file.is_open() || file.bad()) {
+      return absl::NotFoundError(absl::StrCat(flags.config_file, ": cannot be read"));
+    }
     options = ParseOptions(text);
     if (!options.ok()) {
       return absl::InvalidArgumentError(

@@ -242,5 +242,21 @@ TEST(ProgramTest, SaysWhereItListensAndEndsOnSigterm) {
   fclose(lines);
 }
 
+TEST(ProgramTest, UnreadableConfigurationIsExitCodeTwo) {
+  // A directory opens like a file and fails only on reading.
+  for (const char* path : {"/", "/nonexistent/file", "/dev/null"}) {
+    const pid_t child = fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      execl(KEYTURN_BIN_DIR "/keyturn-sandbox", "keyturn-sandbox", "--config", path, nullptr);
+      _exit(127);
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFEXITED(status)) << path;
+    EXPECT_EQ(WEXITSTATUS(status), 2) << path;
+  }
+}
+
 }  // namespace
 }  // namespace keyturn::sandbox
