@@ -16,7 +16,8 @@ absl::Status SqliteError(sqlite3* db, int result, absl::string_view what) {
   // The errno is that of the last failed system call, so it explains input and output errors only.
   const bool io = kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL;
   if (io && system_error != 0) absl::StrAppend(&message, " (", strerror(system_error), ")");
-  if (io && (kind == SQLITE_FULL || system_error == ENOSPC || system_error == EDQUOT)) {
+  const bool full = system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG;
+  if (io && (kind == SQLITE_FULL || full)) {
     return absl::ResourceExhaustedError(
         absl::StrCat(message, "; make room on its file system, nothing was changed"));
   }
