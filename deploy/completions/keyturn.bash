@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=bash
+# Bash completion for keyturn: commands, options, credential names and files.
+
+_keyturn_names() {
+  # The sockets that the command line itself names come first.
+  keyturn "${_keyturn_socket[@]}" __complete names 2>/dev/null
+}
+
+_keyturn() {
+  local current previous command="" word i
+  local -a _keyturn_socket=()
+  current="${COMP_WORDS[COMP_CWORD]}"
+  previous="${COMP_WORDS[COMP_CWORD - 1]}"
+  COMPREPLY=()
+  for ((i = 1; i < COMP_CWORD; i++)); do
+    word="${COMP_WORDS[i]}"
+    case "$word" in
+      --socket)
+        _keyturn_socket=(--socket "${COMP_WORDS[i + 1]}")
+        ((++i))
+        ;;
+      --services-socket | --timeout | -o | --output) ((++i)) ;;
+      -*) ;;
+      *)
+        command="$word"
+        break
+        ;;
+    esac
+  done
+
+  case "$previous" in
+    --socket | --services-socket | -f | --file)
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
+      return
+      ;;
+    -o | --output)
+      local formats="table json"
+      if [[ "$command" == get ]]; then formats="json env header"; fi
+      mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$current")
+      return
+      ;;
+    --timeout | --min-remaining | --expires-in | --field | --key-id | -n | --limit) return ;;
+  esac
+
+  if [[ "$current" == -* ]]; then
+    local options="--help --socket --services-socket --output --timeout --no-color"
+    case "$command" in
+      "") options+=" --version" ;;
+      apply | plan) options+=" --file" ;;
+      get) options+=" --field --min-remaining" ;;
+      put) options+=" --field --json --key-id --expires-in" ;;
+      rotate) options+=" --wait" ;;
+      watch) options+=" --show-values" ;;
+      history) options+=" --limit" ;;
+      status) options+=" --check" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
+    return
+  fi
+
+  case "$command" in
+    "")
+      mapfile -t COMPREPLY < <(compgen -W "apply plan export list show get put delete rotate \
+        refresh watch history status whoami version" -- "$current")
+      ;;
+    show | get | put | rotate | refresh | watch | history)
+      mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
+      ;;
+    delete)
+      if [[ "$previous" == delete ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "credential provider policy" -- "$current")
+      elif [[ "$previous" == credential ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
+      fi
+      ;;
+  esac
+}
+
+complete -F _keyturn keyturn
