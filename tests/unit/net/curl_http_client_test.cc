@@ -57,6 +57,11 @@ class RawServer {
       return ::send(fd_, text.data(), text.size(), MSG_NOSIGNAL) ==
              static_cast<ssize_t>(text.size());
     }
+    // Returns when the first byte has come, and leaves it unread.
+    void WaitForData() {
+      char byte;
+      ::recv(fd_, &byte, 1, MSG_PEEK);
+    }
     // Closing with unread data or this option sends a reset.
     void Reset() {
       const linger now = {1, 0};
@@ -243,7 +248,11 @@ TEST(CurlHttpClient, ConnectionRefusedIsNotSent) {
 TEST(CurlHttpClient, ResetAfterTheRequestIsUnknown) {
   for (const bool read_first : {false, true}) {
     RawServer server([&](Connection& c) {
-      if (read_first) c.ReadRequest(1);
+      if (read_first) {
+        c.ReadRequest(1);
+      } else {
+        c.WaitForData();
+      }
       c.Reset();
     });
     auto client = MakeClient();
