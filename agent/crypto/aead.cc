@@ -38,7 +38,8 @@ absl::StatusOr<base::Secret> OpenBox(const LockedKey& key, absl::string_view box
   if (crypto_aead_xchacha20poly1305_ietf_decrypt(
           Bytes(plaintext), nullptr, nullptr, Bytes(ciphertext), ciphertext.size(),
           Bytes(associated_data), associated_data.size(), Bytes(box), key.data()) != 0) {
-    return absl::DataLossError("does not open: changed, moved from another place, or of another key");
+    return absl::DataLossError(
+        "does not open: changed, moved from another place, or of another key");
   }
   return base::Secret::Take(plaintext);
 }

@@ -28,9 +28,8 @@ base::Secret ParseKey(absl::string_view content) {
   if (content.size() != 2 * kSize) return {};
   std::string key(kSize, '\0');
   size_t size = 0;
-  const int result =
-      sodium_hex2bin(reinterpret_cast<unsigned char*>(key.data()), key.size(), content.data(),
-                     content.size(), nullptr, &size, nullptr);
+  const int result = sodium_hex2bin(reinterpret_cast<unsigned char*>(key.data()), key.size(),
+                                    content.data(), content.size(), nullptr, &size, nullptr);
   base::Secret secret = base::Secret::Take(key);
   if (result != 0 || size != kSize) secret.Clear();
   return secret;

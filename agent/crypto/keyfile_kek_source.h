@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // A KEK in a file: 32 raw bytes, or 64 hexadecimal digits with or without a newline. The file must
-// belong to the agent's user (or root) and grant nothing to others. Thread-safe; blocks on the disk.
+// belong to the agent's user (or root) and grant nothing to others. Thread-safe; blocks on the
+// disk.
 #pragma once
 
 #include <string>

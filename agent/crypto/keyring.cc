@@ -44,8 +44,8 @@ absl::StatusOr<LockedKey> LoadKek(KekSource& source) {
   absl::StatusOr<base::Secret> kek = source.Load();
   if (!kek.ok()) return kek.status();
   if (kek->size() != LockedKey::kSize) {
-    return absl::InternalError(absl::StrCat(source.Describe(), " gave ", kek->size(),
-                                            " bytes instead of 32"));
+    return absl::InternalError(
+        absl::StrCat(source.Describe(), " gave ", kek->size(), " bytes instead of 32"));
   }
   return LockedKey(kek->Reveal());
 }

@@ -39,11 +39,11 @@ void MemorySealer::Open(absl::string_view sealed, std::string& out) const {
   out.resize(size);
   // In place of OpenBox: that one allocates, and this is on the path of every get.
   const auto* box = reinterpret_cast<const unsigned char*>(sealed.data());
-  KEYTURN_CHECK(crypto_aead_xchacha20poly1305_ietf_decrypt(
-                    reinterpret_cast<unsigned char*>(out.data()), nullptr, nullptr,
-                    box + kNonceSize, sealed.size() - kNonceSize, nullptr, 0, box,
-                    key_->key.data()) == 0,
-                "not sealed by this process");
+  KEYTURN_CHECK(
+      crypto_aead_xchacha20poly1305_ietf_decrypt(
+          reinterpret_cast<unsigned char*>(out.data()), nullptr, nullptr, box + kNonceSize,
+          sealed.size() - kNonceSize, nullptr, 0, box, key_->key.data()) == 0,
+      "not sealed by this process");
 }
 
 }  // namespace keyturn::crypto

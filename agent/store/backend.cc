@@ -32,9 +32,9 @@ absl::Status CheckBatch(const BatchLimits& limits, const std::vector<Guard>& gua
   }
   if (operations > limits.operations_max || bytes > limits.bytes_max) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "a commit of ", operations, " operations and ", bytes, " bytes is too large: the limits are ",
-        limits.operations_max, " operations and ", limits.bytes_max,
-        " bytes; make the change in smaller parts"));
+        "a commit of ", operations, " operations and ", bytes,
+        " bytes is too large: the limits are ", limits.operations_max, " operations and ",
+        limits.bytes_max, " bytes; make the change in smaller parts"));
   }
   if (absl::Status s = CheckKeys("guards", guards); !s.ok()) return s;
   return CheckKeys("writes", writes);

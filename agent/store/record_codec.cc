@@ -57,13 +57,17 @@ absl::StatusOr<Record> Decode(const RowKey& key, absl::string_view bytes) {
 }
 
 struct EncodeVisitor {
-  base::Secret operator()(const ProviderRecord& r) { return Encode<internal::v1::StoredProvider>(r); }
+  base::Secret operator()(const ProviderRecord& r) {
+    return Encode<internal::v1::StoredProvider>(r);
+  }
   base::Secret operator()(const PolicyRecord& r) { return Encode<internal::v1::StoredPolicy>(r); }
   base::Secret operator()(const CredentialRecord& r) {
     return Encode<internal::v1::StoredCredential>(r);
   }
   base::Secret operator()(const VersionRecord& r) { return Encode<internal::v1::StoredVersion>(r); }
-  base::Secret operator()(const RotationRecord& r) { return Encode<internal::v1::StoredRotation>(r); }
+  base::Secret operator()(const RotationRecord& r) {
+    return Encode<internal::v1::StoredRotation>(r);
+  }
   base::Secret operator()(const TagRecord& r) { return Encode<internal::v1::StoredTag>(r); }
   base::Secret operator()(const RefreshRecord& r) { return Encode<internal::v1::StoredRefresh>(r); }
   base::Secret operator()(const HistoryRecord& r) { return Encode<internal::v1::StoredHistory>(r); }

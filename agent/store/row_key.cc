@@ -28,7 +28,9 @@ bool ParseNumber(absl::string_view digits, uint64_t& number) {
 }
 
 struct KeyVisitor {
-  std::string operator()(const ProviderRecord& r) { return absl::StrCat(kProviderKind, "/", r.name); }
+  std::string operator()(const ProviderRecord& r) {
+    return absl::StrCat(kProviderKind, "/", r.name);
+  }
   std::string operator()(const PolicyRecord& r) { return absl::StrCat(kPolicyKind, "/", r.name); }
   std::string operator()(const CredentialRecord& r) {
     return absl::StrCat(kCredentialKind, "/", r.name);

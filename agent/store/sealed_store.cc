@@ -68,8 +68,8 @@ absl::StatusOr<std::unique_ptr<SealedStore>> SealedStore::Open(Backend& backend,
   if (*is_new) {
     const auto made = crypto::Keyring::Create(kek, random);
     if (!made.ok()) return made.status();
-    const std::string id = agent_name.empty() ? base::NewId(random).substr(0, kAgentIdSize)
-                                              : std::string(agent_name);
+    const std::string id =
+        agent_name.empty() ? base::NewId(random).substr(0, kAgentIdSize) : std::string(agent_name);
     const absl::StatusOr<Revision> revision =
         backend.Commit({{std::string(kHeaderKey), 0}, {std::string(kAgentKey), 0}},
                        {{std::string(kHeaderKey), (*made)->header()},
@@ -131,9 +131,8 @@ absl::Status SealedStore::Commit(const Transaction& transaction) {
   const absl::StatusOr<bool> written = WasWritten(*batch, revision);
   if (!written.ok()) {
     in_doubt_ = true;
-    return absl::UnknownError(absl::StrCat(committed.status().message(),
-                                           "; reading back failed too: ",
-                                           written.status().message()));
+    return absl::UnknownError(absl::StrCat(
+        committed.status().message(), "; reading back failed too: ", written.status().message()));
   }
   if (*written) {
     Remember(*batch, revision);

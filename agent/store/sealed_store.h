@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// SealedStore: the Store over any Backend. Each record is sealed whole and tied to its key and kind,
-// so a row that was changed, moved or renamed does not open; the backend sees keys and ciphertext
-// only (docs/formats/store.md). Guards every row by the revision this object knows, so a second
-// writer is found out. Used from one thread at a time; calls block on the backend.
+// SealedStore: the Store over any Backend. Each record is sealed whole and tied to its key and
+// kind, so a row that was changed, moved or renamed does not open; the backend sees keys and
+// ciphertext only (docs/formats/store.md). Guards every row by the revision this object knows, so a
+// second writer is found out. Used from one thread at a time; calls block on the backend.
 #pragma once
 
 #include <memory>
@@ -29,8 +29,7 @@ class SealedStore final : public Store {
   // commit. `agent_name`, when not empty, is the agent id of a new store; FAILED_PRECONDITION when
   // an old one has another. Errors of the KEK source and of Keyring::Open come through.
   // backend and random must outlive this; kek is asked once, for a new store twice.
-  static absl::StatusOr<std::unique_ptr<SealedStore>> Open(Backend& backend,
-                                                           crypto::KekSource& kek,
+  static absl::StatusOr<std::unique_ptr<SealedStore>> Open(Backend& backend, crypto::KekSource& kek,
                                                            base::Random& random,
                                                            absl::string_view agent_name = {});
 

@@ -143,8 +143,8 @@ TEST_P(BackendConformance, DeletingIsIdempotent) {
 }
 
 TEST_P(BackendConformance, RefusesWhatTheContractForbids) {
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      backend().Commit({}, {{"a", "1"}, {"a", std::nullopt}}).status()));
+  EXPECT_TRUE(
+      absl::IsInvalidArgument(backend().Commit({}, {{"a", "1"}, {"a", std::nullopt}}).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(backend().Commit({{"a", 0}, {"a", 1}}, {}).status()));
   const BatchLimits limits = backend().limits();
   std::vector<Write> many;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The memory backend keeps the contract that tests above it count on, also behind the decorator
 // that injects faults when none is set.
+#include "tests/fakes/memory_backend.h"
 #include "tests/conformance/backend_conformance.h"
 #include "tests/fakes/faulty_backend.h"
-#include "tests/fakes/memory_backend.h"
 
 namespace keyturn::store {
 namespace {

@@ -111,8 +111,8 @@ std::vector<store::Record> SampleRecords() {
   policy.spec.add_on("support-bot/*");
 
   store::TagRecord tag{"support-bot/dify", "kt-testag-6-1", At(40)};
-  store::HistoryRecord history{"support-bot/dify", 18446744073709551615u, At(51), At(50),
-                               "rotation",         "done",                4,      "in 3 s"};
+  store::HistoryRecord history{
+      "support-bot/dify", 18446744073709551615u, At(51), At(50), "rotation", "done", 4, "in 3 s"};
 
   std::vector<store::Record> records;
   records.emplace_back(std::move(provider));

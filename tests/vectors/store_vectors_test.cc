@@ -44,10 +44,10 @@ nlohmann::json MakeVectors() {
   vectors["about"] = "docs/formats/store.md; checked by store_vectors_test.cc; never edited";
   vectors["kek"] = Hex(std::string(32, 'k'));
   vectors["agent_id"] = (*store)->agent_id();
-  vectors["keyed_hash"] = {{"context", "refresh-token"},
-                           {"message", "refresh-s3cr3t"},
-                           {"hash", Hex((*store)->keyed_hash().Of("refresh-token",
-                                                                  "refresh-s3cr3t"))}};
+  vectors["keyed_hash"] = {
+      {"context", "refresh-token"},
+      {"message", "refresh-s3cr3t"},
+      {"hash", Hex((*store)->keyed_hash().Of("refresh-token", "refresh-s3cr3t"))}};
   Transaction transaction;
   for (Record& record : fakes::SampleRecords()) {
     vectors["records"][KeyOf(record)] = Hex(EncodeRecord(record).Reveal());

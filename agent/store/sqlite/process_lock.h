@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One process to a store: a lock on a file beside the database, which the kernel gives back when the
-// process ends, however it ends. The file stays; it holds the number of the last holder.
+// One process to a store: a lock on a file beside the database, which the kernel gives back when
+// the process ends, however it ends. The file stays; it holds the number of the last holder.
 #pragma once
 
 #include <string>

@@ -70,8 +70,8 @@ absl::Status QuickCheck(sqlite3* db, const std::string& path) {
   if (result != SQLITE_ROW) return SqliteError(db, result, what);
   const std::string verdict = statement.Bytes(0);
   if (verdict == "ok") return absl::OkStatus();
-  return absl::DataLossError(absl::StrCat("the store ", path, " is damaged (", verdict,
-                                          "): restore it from a backup"));
+  return absl::DataLossError(
+      absl::StrCat("the store ", path, " is damaged (", verdict, "): restore it from a backup"));
 }
 
 }  // namespace
@@ -80,7 +80,8 @@ int SchemaVersion() { return static_cast<int>(std::size(kMigrations)); }
 
 absl::Status CheckSchema(sqlite3* db, const std::string& path) {
   uint64_t application = 0, schema = 0;
-  if (absl::Status s = ReadNumber(db, "PRAGMA application_id", path, application); !s.ok()) return s;
+  if (absl::Status s = ReadNumber(db, "PRAGMA application_id", path, application); !s.ok())
+    return s;
   if (absl::Status s = ReadNumber(db, "PRAGMA user_version", path, schema); !s.ok()) return s;
   if (application != static_cast<uint64_t>(kApplicationId)) {
     return absl::FailedPreconditionError(
@@ -107,8 +108,8 @@ absl::Status Migrate(sqlite3* db, const std::string& path) {
     const Migration& migration = kMigrations[schema];
     const std::string sql = absl::StrCat(
         "BEGIN IMMEDIATE;", "PRAGMA application_id = ", kApplicationId, ";", migration.sql,
-        "INSERT INTO migration (schema, since) VALUES (", schema + 1, ", '", migration.since,
-        "');", "PRAGMA user_version = ", schema + 1, ";", "COMMIT");
+        "INSERT INTO migration (schema, since) VALUES (", schema + 1, ", '", migration.since, "');",
+        "PRAGMA user_version = ", schema + 1, ";", "COMMIT");
     const absl::Status migrated =
         Exec(db, sql, absl::StrCat("cannot bring ", path, " to schema ", schema + 1));
     if (!migrated.ok()) {

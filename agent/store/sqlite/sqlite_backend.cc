@@ -80,9 +80,9 @@ absl::Status UseWal(sqlite3* db, const std::string& path) {
 absl::StatusOr<SqliteBackend::Database> SqliteBackend::OpenDatabase(const std::string& path) {
   sqlite3* raw = nullptr;
   // Never SQLITE_OPEN_CREATE: files are made with their mode, by CreateDatabase alone.
-  const int result = sqlite3_open_v2(
-      path.c_str(), &raw, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW,
-      nullptr);
+  const int result =
+      sqlite3_open_v2(path.c_str(), &raw,
+                      SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW, nullptr);
   Database db(raw);
   if (result != SQLITE_OK) {
     return SqliteError(raw, result, absl::StrCat("cannot open the store ", path));
@@ -130,8 +130,8 @@ absl::StatusOr<std::unique_ptr<SqliteBackend>> SqliteBackend::Open(const std::st
   if (absl::Status s = UseWal(db->get(), path); !s.ok()) return s;
   if (absl::Status s = Migrate(db->get(), path); !s.ok()) return s;
 
-  auto backend = std::unique_ptr<SqliteBackend>(
-      new SqliteBackend(path, *std::move(lock), *std::move(db)));
+  auto backend =
+      std::unique_ptr<SqliteBackend>(new SqliteBackend(path, *std::move(lock), *std::move(db)));
   absl::MutexLock hold(&backend->mu_);
   if (absl::Status s = backend->PrepareStatements(); !s.ok()) return s;
   return backend;

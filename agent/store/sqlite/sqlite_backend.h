@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The embedded Backend: one SQLite database in WAL mode with synchronous=FULL, held by one process
-// (docs/formats/store.md, "Database"). The directory is 0700, all files 0600. A store file is either
-// absent or whole: a new one gets its name only when it is ready. Thread-safe: one connection, used
-// by one thread at a time.
+// (docs/formats/store.md, "Database"). The directory is 0700, all files 0600. A store file is
+// either absent or whole: a new one gets its name only when it is ready. Thread-safe: one
+// connection, used by one thread at a time.
 #pragma once
 
 #include <sqlite3.h>

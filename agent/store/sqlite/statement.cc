@@ -10,16 +10,19 @@
 namespace keyturn::store {
 
 absl::Status SqliteError(sqlite3* db, int result, absl::string_view what) {
-  const int system_error = db == nullptr ? 0 : sqlite3_system_errno(db);
+  // SQLite keeps the errno of what fails on opening, but not of what fails in a statement; there
+  // Step has left it in errno.
+  const int in_step = errno;
+  const int on_open = db == nullptr ? 0 : sqlite3_system_errno(db);
+  const int system_error = on_open != 0 ? on_open : in_step;
   std::string message = absl::StrCat(what, ": ", sqlite3_errstr(result));
   const int kind = result & 0xff;
-  // The errno is that of the last failed system call, so it explains input and output errors only.
+  // It is that of the last system call that failed, so it explains input and output errors only.
   const bool io = kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL;
   if (io && system_error != 0) absl::StrAppend(&message, " (", strerror(system_error), ")");
   const bool full = system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG;
   if (io && (kind == SQLITE_FULL || full)) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(message, "; make room on its file system, nothing was changed"));
+    return absl::ResourceExhaustedError(absl::StrCat(message, "; make room on its file system"));
   }
   switch (kind) {
     case SQLITE_CORRUPT:
@@ -43,9 +46,9 @@ absl::Status Statement::Prepare(sqlite3* db, absl::string_view sql) {
 Statement& Statement::Bind(int index, absl::string_view bytes) {
   // A null pointer would bind NULL instead of no bytes.
   const char* data = bytes.data() == nullptr ? "" : bytes.data();
-  KEYTURN_CHECK(sqlite3_bind_blob64(statement_, index, data, bytes.size(), SQLITE_STATIC) ==
-                    SQLITE_OK,
-                "a parameter of a statement of ours");
+  KEYTURN_CHECK(
+      sqlite3_bind_blob64(statement_, index, data, bytes.size(), SQLITE_STATIC) == SQLITE_OK,
+      "a parameter of a statement of ours");
   return *this;
 }
 
@@ -56,10 +59,17 @@ Statement& Statement::Bind(int index, uint64_t number) {
   return *this;
 }
 
+int Statement::Step() {
+  errno = 0;
+  return sqlite3_step(statement_);
+}
+
 int Statement::Run() {
   int result = Step();
   while (result == SQLITE_ROW) result = Step();
+  const int error = errno;
   Reset();
+  errno = error;
   return result;
 }
 

@@ -13,7 +13,7 @@
 
 namespace keyturn::store {
 
-// The connection's last error as a Status:
+// What has just failed on the connection, as a Status:
 //   RESOURCE_EXHAUSTED  the disk or the quota is full
 //   DATA_LOSS           the file is damaged or no database
 //   UNAVAILABLE         somebody else holds the database
@@ -33,9 +33,9 @@ class Statement {
   // Parameters count from 1, columns from 0. Bound bytes must live until Reset.
   Statement& Bind(int index, absl::string_view bytes);
   Statement& Bind(int index, uint64_t number);
-  // SQLITE_ROW, SQLITE_DONE or an error of SQLite's.
-  int Step() { return sqlite3_step(statement_); }
-  // Steps to the end and resets: SQLITE_DONE or an error.
+  // SQLITE_ROW, SQLITE_DONE or an error of SQLite's, then with errno as the failed call set it.
+  int Step();
+  // Steps to the end and resets: SQLITE_DONE or an error, errno as above.
   int Run();
   void Reset();
 

@@ -169,7 +169,8 @@ TEST(SealedStoreOpenTest, AChosenNameIsCheckedAndUsed) {
 TEST(SealedStoreOpenTest, AFirstStartThatFailsLeavesNothingHalfMade) {
   for (const auto& [fault, survives] :
        {std::pair(CommitFault::kDiskFull, false), std::pair(CommitFault::kBrokenDisk, false),
-        std::pair(CommitFault::kUnknownBefore, false), std::pair(CommitFault::kUnknownAfter, true)}) {
+        std::pair(CommitFault::kUnknownBefore, false),
+        std::pair(CommitFault::kUnknownAfter, true)}) {
     fakes::MemoryBackend memory;
     fakes::FaultyBackend faulty(memory);
     fakes::FixedKekSource kek;

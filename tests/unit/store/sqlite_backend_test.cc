@@ -92,8 +92,7 @@ TEST_F(SqliteBackendTest, OpenDirectoriesAndFilesAreRefused) {
 TEST_F(SqliteBackendTest, ASecondProcessIsToldWhoHoldsTheStore) {
   auto backend = SqliteBackend::Open(path_);
   ASSERT_TRUE(backend.ok());
-  const std::string expected =
-      absl::StrCat("store ", path_, " is in use by process ", getpid());
+  const std::string expected = absl::StrCat("store ", path_, " is in use by process ", getpid());
   const pid_t child = fork();
   ASSERT_GE(child, 0);
   if (child == 0) {
@@ -183,7 +182,8 @@ TEST_F(SqliteBackendTest, AFullDiskFailsTheCommitAndKeepsWhatWasThere) {
     getrlimit(RLIMIT_FSIZE, &limit);
     limit.rlim_cur = 100'000;
     setrlimit(RLIMIT_FSIZE, &limit);
-    const auto too_much = (*backend)->Commit({}, {{"k0", "new"}, {"big", std::string(1 << 20, 'x')}});
+    const auto too_much =
+        (*backend)->Commit({}, {{"k0", "new"}, {"big", std::string(1 << 20, 'x')}});
     if (!absl::IsResourceExhausted(too_much.status())) _exit(1);
     const auto kept = (*backend)->Get("k0");
     if (!kept.ok() || !kept->has_value() || (*kept)->value != std::string(4000, 'x')) _exit(2);
