@@ -14,7 +14,7 @@ namespace keyturn::cli {
 namespace {
 
 std::string NextAfterUnreachable(const absl::Status& status) {
-  if (absl::StrContains(status.message(), "permission denied")) {
+  if (absl::IsPermissionDenied(status)) {
     return "run it as the agent's administrator (sudo), or name a socket that is open to you with "
            "--socket or --services-socket";
   }

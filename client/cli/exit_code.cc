@@ -7,7 +7,7 @@
 namespace keyturn::cli {
 
 int ExitCodeFor(const absl::Status& status) {
-  if (IsUnreachable(status)) return kExitUnreachable;
+  if (absl::IsUnavailable(status) && IsUnreachable(status)) return kExitUnreachable;
   switch (status.code()) {
     case absl::StatusCode::kOk:
       return kExitOk;

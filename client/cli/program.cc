@@ -39,6 +39,9 @@ Exit codes:
      status --check, something is broken
 )";
 
+constexpr char kCommandFooter[] =
+    "Also, as `keyturn --help` explains: --socket, --services-socket, -o, --timeout, --no-color\n";
+
 // How many letters must be changed, added or taken away to get from one word to the other.
 size_t EditDistance(const std::string& a, const std::string& b) {
   std::vector<size_t> row(b.size() + 1);
@@ -156,6 +159,9 @@ int RunProgram(int argc, char** argv) {
   program.get_formatter()->column_width(34);
   AddGlobalOptions(program, session);
   AddCommands(program, session);
+  for (CLI::App* command : program.get_subcommands({})) {
+    command->footer(absl::StrCat(command->get_footer(), "\n\n", kCommandFooter));
+  }
   program.footer(kFooter);
   if (argc <= 1) {
     fputs(program.help().c_str(), stderr);

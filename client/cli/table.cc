@@ -78,7 +78,7 @@ std::string Facts::Render() const {
   for (const auto& [name, value] : facts_) width = std::max(width, WidthOf(name) + 1);
   std::string text;
   for (const auto& [name, value] : facts_) {
-    absl::StrAppend(&text, name, ":", std::string(width - WidthOf(name) + 1, ' '), value, "\n");
+    absl::StrAppend(&text, name, ":", std::string(width - WidthOf(name), ' '), value, "\n");
   }
   return text;
 }

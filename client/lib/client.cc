@@ -68,7 +68,7 @@ class SocketClient final : public Client {
   std::unique_ptr<WatchHandle> Watch(std::vector<std::string> names,
                                      std::function<void(WatchEvent)> callback,
                                      WatchOptions options) override {
-    return client::StartWatch(connection_.get(), this, std::move(names), std::move(callback),
+    return client::StartWatch(connection_, this, std::move(names), std::move(callback),
                               std::move(options));
   }
 
@@ -88,7 +88,7 @@ class SocketClient final : public Client {
   const std::string& socket_path() const override { return connection_->socket_path(); }
 
  private:
-  const std::unique_ptr<client::Connection> connection_;
+  const std::shared_ptr<client::Connection> connection_;
   const std::unique_ptr<v1::Credentials::Stub> stub_;
 };
 

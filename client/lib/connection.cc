@@ -39,6 +39,11 @@ std::string AddressOf(const std::string& path) {
   return address;
 }
 
+absl::Status CannotReach(const std::string& path, SocketState state) {
+  return Unreachable(absl::StrCat("cannot reach the agent at ", path, ": ", Describe(state)),
+                     state == SocketState::kDenied);
+}
+
 bool Hopeless(SocketState state) {
   return state != SocketState::kListening && state != SocketState::kBusy;
 }
@@ -85,16 +90,12 @@ absl::Status Connection::EnsureConnected(absl::Time deadline) {
   absl::Duration patience = connect_timeout_;
   if (patience <= absl::ZeroDuration()) {
     const SocketState state = ProbeSocket(socket_path_);
-    if (Hopeless(state)) {
-      return Unreachable(absl::StrCat("cannot reach the agent at ", socket_path_, ": ",
-                                      absl::string_view(Describe(state))));
-    }
+    if (Hopeless(state)) return CannotReach(socket_path_, state);
     patience = kBusyPatience;
   }
   const absl::Time until = std::min(deadline, absl::Now() + patience);
   if (channel_->WaitForConnected(absl::ToChronoTime(until))) return absl::OkStatus();
-  return Unreachable(absl::StrCat("cannot reach the agent at ", socket_path_, ": ",
-                                  Describe(ProbeSocket(socket_path_))));
+  return CannotReach(socket_path_, ProbeSocket(socket_path_));
 }
 
 void Connection::Prepare(grpc::ClientContext& context, absl::Time deadline) {

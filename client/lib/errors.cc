@@ -89,8 +89,9 @@ absl::Status FromFailure(int code, const std::string& reason, const std::string&
   return result;
 }
 
-absl::Status Unreachable(absl::string_view message) {
-  absl::Status result = absl::UnavailableError(message);
+absl::Status Unreachable(absl::string_view message, bool denied) {
+  absl::Status result =
+      denied ? absl::PermissionDeniedError(message) : absl::UnavailableError(message);
   result.SetPayload(kUnreachableUrl, absl::Cord("1"));
   return result;
 }

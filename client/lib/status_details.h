@@ -18,8 +18,9 @@ absl::Status FromGrpc(const grpc::Status& status);
 absl::Status FromFailure(int code, const std::string& reason, const std::string& message,
                          absl::Duration retry_delay);
 
-// UNAVAILABLE for which IsUnreachable() holds.
-absl::Status Unreachable(absl::string_view message);
+// A status for which IsUnreachable() holds: PERMISSION_DENIED when the socket is there but closed
+// to this process, UNAVAILABLE otherwise.
+absl::Status Unreachable(absl::string_view message, bool denied = false);
 
 // True when the status came with details, so that the agent itself decided it.
 bool FromAgent(const absl::Status& status);

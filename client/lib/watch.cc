@@ -36,11 +36,11 @@ bool IsRefusal(const absl::Status& status) {
 
 class Watcher {
  public:
-  Watcher(Connection* connection, Client* client, std::vector<std::string> names,
+  Watcher(std::shared_ptr<Connection> connection, Client* client, std::vector<std::string> names,
           std::function<void(WatchEvent)> callback, WatchOptions options)
-      : connection_(connection),
+      : connection_(std::move(connection)),
         client_(client),
-        stub_(v1::Credentials::NewStub(connection->channel())),
+        stub_(v1::Credentials::NewStub(connection_->channel())),
         names_(std::move(names)),
         callback_(std::move(callback)),
         options_(std::move(options)),
@@ -180,7 +180,7 @@ class Watcher {
     mutex_.AwaitWithTimeout(absl::Condition(&stopping_), duration);
   }
 
-  Connection* const connection_;
+  const std::shared_ptr<Connection> connection_;
   Client* const client_;
   const std::unique_ptr<v1::Credentials::Stub> stub_;
   const std::vector<std::string> names_;
@@ -220,12 +220,12 @@ class ThreadHandle final : public WatchHandle {
 
 }  // namespace
 
-std::unique_ptr<WatchHandle> StartWatch(Connection* connection, Client* client,
+std::unique_ptr<WatchHandle> StartWatch(std::shared_ptr<Connection> connection, Client* client,
                                         std::vector<std::string> names,
                                         std::function<void(WatchEvent)> callback,
                                         WatchOptions options) {
   return std::make_unique<ThreadHandle>(std::make_shared<Watcher>(
-      connection, client, std::move(names), std::move(callback), std::move(options)));
+      std::move(connection), client, std::move(names), std::move(callback), std::move(options)));
 }
 
 }  // namespace keyturn::client

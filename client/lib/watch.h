@@ -13,8 +13,9 @@
 
 namespace keyturn::client {
 
-// `connection` and `client` must outlive the handle.
-std::unique_ptr<WatchHandle> StartWatch(Connection* connection, Client* client,
+// `client` must outlive the handle. A watch whose callback destroys its own handle ends a little
+// after it, and touches only the connection until then.
+std::unique_ptr<WatchHandle> StartWatch(std::shared_ptr<Connection> connection, Client* client,
                                         std::vector<std::string> names,
                                         std::function<void(WatchEvent)> callback,
                                         WatchOptions options);

@@ -21,7 +21,8 @@ std::map<std::string, std::string> FactsOf(const absl::Status& status);
 // When asking again may help; absent when the agent did not say.
 std::optional<absl::Duration> RetryDelayOf(const absl::Status& status);
 
-// True when no agent answered at the socket: an UNAVAILABLE that comes from this library.
+// True when no agent answered at the socket, so that the error is this library's own: UNAVAILABLE,
+// or PERMISSION_DENIED when the socket is closed to this process.
 bool IsUnreachable(const absl::Status& status);
 
 }  // namespace keyturn

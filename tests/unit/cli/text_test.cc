@@ -17,6 +17,7 @@
 #include "client/cli/program.h"
 #include "client/cli/table.h"
 #include "client/cli/value_output.h"
+#include "client/lib/status_details.h"
 #include "keyturn/v1/admin.pb.h"
 
 namespace keyturn::cli {
@@ -95,6 +96,8 @@ TEST(ExitCodeTest, EachKindOfErrorHasItsOwn) {
   EXPECT_EQ(ExitCodeFor(absl::NotFoundError("")), 3);
   EXPECT_EQ(ExitCodeFor(absl::PermissionDeniedError("")), 4);
   EXPECT_EQ(ExitCodeFor(absl::FailedPreconditionError("")), 6);
+  EXPECT_EQ(ExitCodeFor(client::Unreachable("no socket")), 5);
+  EXPECT_EQ(ExitCodeFor(client::Unreachable("closed to you", /*denied=*/true)), 4);
 }
 
 TEST(ErrorReportTest, SaysWhatFailedAndWhatNext) {
