@@ -218,7 +218,12 @@ void RecipeChecker::Headers(const YamlPath& path, RecipeRequest* request) {
   }
   RecipeRequest::Named inherited;
   Named({"headers"}, shared, request->scope, &inherited);
-  Named(path, request->spec.headers(), request->scope, &request->headers);
+  auto own = request->spec.headers();
+  // An empty text leaves an inherited header out.
+  for (const auto& [name, text] : request->spec.headers()) {
+    if (text.empty()) own.erase(name);
+  }
+  Named(path, own, request->scope, &request->headers);
   request->headers.insert(request->headers.end(), inherited.begin(), inherited.end());
   std::set<std::string> seen;
   for (const auto& [name, unused] : request->headers) {
