@@ -108,9 +108,10 @@ absl::Status Agent::OpenProviders() {
       net::CurlHttpClient::Create({.egress = *egress, .ca_file = config_.ca_file}, parts_->clock);
   if (!http.ok()) return http.status();
   parts_->http = *std::move(http);
-  auto registry = providers::RecipeRegistry::Load(
-      config_.recipe_dirs, *parts_->http,
-      {.allow_http = parts_->egress, .timeout = config_.http_timeout});
+  auto registry = providers::RecipeRegistry::Load({.directories = config_.recipe_dirs,
+                                                   .egress = parts_->egress,
+                                                   .timeout = config_.http_timeout},
+                                                  *parts_->http, parts_->clock);
   if (!registry.ok()) return registry.status();
   parts_->registry = *std::move(registry);
   parts_->token_endpoint.emplace(*parts_->http, config_.http_timeout);
