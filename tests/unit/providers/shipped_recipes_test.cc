@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
+#include "agent/base/file_io.h"
 #include "agent/providers/recipe/recipe_registry.h"
 #include "tests/fakes/scripted_http_client.h"
 #include "tests/fakes/simulated_clock.h"
@@ -110,6 +111,18 @@ class ShippedRecipesTest : public testing::Test {
 TEST_F(ShippedRecipesTest, AllLoadAndSayWhereTheirFactsCameFrom) {
   const auto names = Load()->RecipeNames();
   EXPECT_THAT(names, testing::ElementsAre("dify-app-key", "npm-token"));
+}
+
+TEST(RecipeDocs, TheWorkedExampleIsARecipe) {
+  const auto text = base::ReadFile(absl::StrCat(KEYTURN_SOURCE_DIR, "/docs/RECIPES.md"), 1 << 20);
+  ASSERT_TRUE(text.ok());
+  const size_t begin = text->find("recipe: acme-key\n");
+  ASSERT_NE(begin, std::string::npos);
+  const auto recipe =
+      ReadRecipe(text->substr(begin, text->find("```", begin) - begin), "acme-key.yaml");
+  ASSERT_TRUE(recipe.ok()) << recipe.status();
+  EXPECT_TRUE((*recipe)->needs_manager);
+  EXPECT_EQ((*recipe)->traits.key_limit, 5U);
 }
 
 TEST_F(ShippedRecipesTest, MistakesInAProviderNameTheField) {
