@@ -135,7 +135,7 @@ class TreeBuilder final : public YAML::EventHandler {
       if (!seen.insert(flat[i].text).second) {
         Refuse(flat[i], absl::StrCat("the key \"", flat[i].text, "\" stands here a second time"));
       }
-      map.entries.emplace_back(std::move(flat[i]), std::move(flat[i + 1]));
+      map.entries.push_back({std::move(flat[i]), std::move(flat[i + 1])});
     }
     Close();
   }

@@ -14,6 +14,8 @@
 
 namespace keyturn::base {
 
+struct YamlEntry;
+
 struct YamlNode {
   enum class Kind { kNull, kScalar, kList, kMap };
 
@@ -23,7 +25,13 @@ struct YamlNode {
   bool quoted = false;
   std::string text;
   std::vector<YamlNode> items;  // of a list
-  std::vector<std::pair<YamlNode, YamlNode>> entries;  // of a map: scalar keys, no duplicates
+  std::vector<YamlEntry> entries;  // of a map: scalar keys, no duplicates
+};
+
+// Not a std::pair: clang cannot make a vector of pairs of a type that is not complete yet.
+struct YamlEntry {
+  YamlNode first;
+  YamlNode second;
 };
 
 // Fills a message from a tree. Used once, by ParseYaml.
