@@ -14,6 +14,7 @@
 #include "agent/authz/policy_holder.h"
 #include "agent/authz/policy_spec.h"
 #include "agent/base/clock.h"
+#include "agent/base/error.h"
 #include "agent/base/random.h"
 #include "agent/base/serial_executor.h"
 #include "agent/credential/publisher.h"
@@ -84,7 +85,7 @@ absl::Status Agent::OpenStore(ExitCode& code) {
   code = ExitCode::kStore;
   auto backend = store::SqliteBackend::Open(config_.store_path);
   if (!backend.ok()) {
-    if (absl::StrContains(backend.status().message(), "in use by")) code = ExitCode::kStoreInUse;
+    if (base::ReasonOf(backend.status()) == "STORE_IN_USE") code = ExitCode::kStoreInUse;
     return backend.status();
   }
   parts_->backend = *std::move(backend);

@@ -10,6 +10,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
 
 namespace keyturn::store {
 namespace {
@@ -35,8 +36,9 @@ absl::StatusOr<ProcessLock> ProcessLock::Take(const std::string& store_path) {
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
     if (errno == EINTR) continue;
     if (errno == EWOULDBLOCK) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("store ", store_path, " is in use by ", Holder(fd)));
+      return base::WithReason(absl::FailedPreconditionError(
+                                  absl::StrCat("store ", store_path, " is in use by ", Holder(fd))),
+                              "STORE_IN_USE");
     }
     return absl::InternalError(absl::StrCat("cannot lock ", path, ": ", strerror(errno)));
   }
