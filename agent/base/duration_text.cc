@@ -21,8 +21,8 @@ struct Unit {
 
 // From large to small; weeks are read but not written.
 const Unit kUnits[] = {
-    {"w", absl::Hours(24 * 7)},   {"d", absl::Hours(24)},       {"h", absl::Hours(1)},
-    {"m", absl::Minutes(1)},      {"s", absl::Seconds(1)},      {"ms", absl::Milliseconds(1)},
+    {"w", absl::Hours(24 * 7)},    {"d", absl::Hours(24)},       {"h", absl::Hours(1)},
+    {"m", absl::Minutes(1)},       {"s", absl::Seconds(1)},      {"ms", absl::Milliseconds(1)},
     {"us", absl::Microseconds(1)}, {"ns", absl::Nanoseconds(1)},
 };
 // The range of google.protobuf.Duration.

@@ -217,8 +217,8 @@ absl::Status ParseYaml(absl::string_view text, absl::string_view file_name,
   YamlReader reader(file_name, where);
   YamlNode root;
   if (const auto refusal = Scan(text, &root)) {
-    return absl::InvalidArgumentError(absl::StrCat(file_name, ":", refusal->line, ":",
-                                                   refusal->column, ": ", refusal->why));
+    return absl::InvalidArgumentError(
+        absl::StrCat(file_name, ":", refusal->line, ":", refusal->column, ": ", refusal->why));
   }
   absl::Status status = reader.Read(root, out);
   if (!status.ok()) out->Clear();

@@ -24,7 +24,7 @@ struct YamlNode {
   int column = 1;
   bool quoted = false;
   std::string text;
-  std::vector<YamlNode> items;  // of a list
+  std::vector<YamlNode> items;     // of a list
   std::vector<YamlEntry> entries;  // of a map: scalar keys, no duplicates
 };
 

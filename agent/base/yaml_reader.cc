@@ -69,9 +69,9 @@ std::string Suggest(absl::string_view what, absl::string_view given,
       nearest = name;
     }
   }
-  std::vector<std::string> shown(known.begin(),
-                                 known.begin() + static_cast<std::ptrdiff_t>(
-                                                     std::min(known.size(), kKeysShown)));
+  std::vector<std::string> shown(
+      known.begin(),
+      known.begin() + static_cast<std::ptrdiff_t>(std::min(known.size(), kKeysShown)));
   if (shown.size() < known.size()) shown.push_back("...");
   std::string text = absl::StrCat("; known ", what, ": ", absl::StrJoin(shown, ", "));
   if (!nearest.empty()) absl::StrAppend(&text, " (did you mean \"", nearest, "\"?)");
@@ -149,9 +149,8 @@ std::string PathText(const YamlPath& path) {
   for (const std::string& step : path) {
     // A list's index, not a key: keys are names, and none of ours is a number.
     if (!text.empty() && !step.empty() &&
-        std::all_of(step.begin(), step.end(), [](unsigned char c) {
-          return absl::ascii_isdigit(c);
-        })) {
+        std::all_of(step.begin(), step.end(),
+                    [](unsigned char c) { return absl::ascii_isdigit(c); })) {
       absl::StrAppend(&text, "[", step, "]");
     } else {
       absl::StrAppend(&text, text.empty() ? "" : ".", absl::Utf8SafeCEscape(step));
@@ -172,8 +171,8 @@ std::string SourceMap::At(const YamlPath& path) const {
 
 absl::Status SourceMap::Error(const YamlPath& path, absl::string_view message) const {
   const std::string at = At(path);
-  return absl::InvalidArgumentError(absl::StrCat(at, at.empty() ? "" : ": ", PathText(path),
-                                                 path.empty() ? "" : ": ", message));
+  return absl::InvalidArgumentError(
+      absl::StrCat(at, at.empty() ? "" : ": ", PathText(path), path.empty() ? "" : ": ", message));
 }
 
 YamlReader::YamlReader(absl::string_view file_name, SourceMap* where)
@@ -239,10 +238,10 @@ absl::Status YamlReader::ReadField(const YamlNode& node, const Target& target) {
 
 absl::Status YamlReader::ReadMap(const YamlNode& node, const Target& target) {
   if (node.kind != YamlNode::Kind::kMap) {
-    return Error(node, absl::StrCat("expected a map", Place(), ", found ", Found(node),
-                                    node.kind == YamlNode::Kind::kNull
-                                        ? "; write {} for an empty one"
-                                        : ""));
+    return Error(
+        node,
+        absl::StrCat("expected a map", Place(), ", found ", Found(node),
+                     node.kind == YamlNode::Kind::kNull ? "; write {} for an empty one" : ""));
   }
   const FieldDescriptor* key_field = target.field->message_type()->map_key();
   const FieldDescriptor* value_field = target.field->message_type()->map_value();
@@ -262,10 +261,10 @@ absl::Status YamlReader::ReadMap(const YamlNode& node, const Target& target) {
 
 absl::Status YamlReader::ReadList(const YamlNode& node, const Target& target) {
   if (node.kind != YamlNode::Kind::kList) {
-    return Error(node, absl::StrCat("expected a list", Place(), ", found ", Found(node),
-                                    node.kind == YamlNode::Kind::kNull
-                                        ? "; write [] for an empty one"
-                                        : "; write it in [ ]"));
+    return Error(node,
+                 absl::StrCat("expected a list", Place(), ", found ", Found(node),
+                              node.kind == YamlNode::Kind::kNull ? "; write [] for an empty one"
+                                                                 : "; write it in [ ]"));
   }
   for (size_t i = 0; i < node.items.size(); ++i) {
     path_.push_back(absl::StrCat(i));
@@ -349,10 +348,10 @@ absl::Status YamlReader::ReadNumber(const YamlNode& node, Number* out) const {
   } else {
     fits = absl::SimpleAtoi(node.text, out);
     if (!fits) {
-      return Error(node, absl::StrCat("expected a whole number from ",
-                                      std::numeric_limits<Number>::min(), " to ",
-                                      std::numeric_limits<Number>::max(), Place(), ", found ",
-                                      Found(node)));
+      return Error(
+          node,
+          absl::StrCat("expected a whole number from ", std::numeric_limits<Number>::min(), " to ",
+                       std::numeric_limits<Number>::max(), Place(), ", found ", Found(node)));
     }
   }
   if (!fits) return Error(node, absl::StrCat("number out of range", Place()));
@@ -370,10 +369,10 @@ absl::Status YamlReader::ReadBool(const YamlNode& node, bool* out) const {
 
 absl::Status YamlReader::ReadText(const YamlNode& node, std::string* out) const {
   if (node.kind != YamlNode::Kind::kScalar) {
-    return Error(node, absl::StrCat("expected a text", Place(), ", found ", Found(node),
-                                    node.kind == YamlNode::Kind::kNull
-                                        ? "; write \"\" for an empty one"
-                                        : ""));
+    return Error(
+        node,
+        absl::StrCat("expected a text", Place(), ", found ", Found(node),
+                     node.kind == YamlNode::Kind::kNull ? "; write \"\" for an empty one" : ""));
   }
   *out = node.text;
   return absl::OkStatus();
@@ -382,8 +381,8 @@ absl::Status YamlReader::ReadText(const YamlNode& node, std::string* out) const 
 absl::Status YamlReader::ReadDuration(const YamlNode& node, Message* out) const {
   std::string text;
   if (node.kind != YamlNode::Kind::kScalar) {
-    return Error(node, absl::StrCat("expected a duration such as 90d or 1h30m", Place(),
-                                    ", found ", Found(node)));
+    return Error(node, absl::StrCat("expected a duration such as 90d or 1h30m", Place(), ", found ",
+                                    Found(node)));
   }
   const auto duration = ParseDuration(node.text);
   if (!duration.ok()) return Error(node, absl::StrCat(duration.status().message(), Place()));

@@ -141,9 +141,8 @@ class Writer {
     const auto key_of = [key](const Message* entry) {
       return entry->GetReflection()->GetString(*entry, key);
     };
-    std::sort(entries.begin(), entries.end(), [&](const Message* a, const Message* b) {
-      return key_of(a) < key_of(b);
-    });
+    std::sort(entries.begin(), entries.end(),
+              [&](const Message* a, const Message* b) { return key_of(a) < key_of(b); });
     out_ += "\n";
     for (const Message* entry : entries) {
       Key(key_of(entry), indent);
@@ -166,21 +165,21 @@ class Writer {
     const bool single = index < 0;
     switch (field->cpp_type()) {
       case FieldDescriptor::CPPTYPE_MESSAGE:
-        return Sub(single ? r->GetMessage(message, field)
-                          : r->GetRepeatedMessage(message, field, index),
-                   indent);
+        return Sub(
+            single ? r->GetMessage(message, field) : r->GetRepeatedMessage(message, field, index),
+            indent);
       case FieldDescriptor::CPPTYPE_ENUM:
-        return Line(absl::AsciiStrToLower((single ? r->GetEnum(message, field)
-                                                  : r->GetRepeatedEnum(message, field, index))
-                                              ->name()));
+        return Line(absl::AsciiStrToLower(
+            (single ? r->GetEnum(message, field) : r->GetRepeatedEnum(message, field, index))
+                ->name()));
       case FieldDescriptor::CPPTYPE_STRING:
         return Line(Scalar(single ? r->GetString(message, field)
                                   : r->GetRepeatedString(message, field, index)));
       case FieldDescriptor::CPPTYPE_BOOL:
-        return Line((single ? r->GetBool(message, field)
-                            : r->GetRepeatedBool(message, field, index))
-                        ? "true"
-                        : "false");
+        return Line(
+            (single ? r->GetBool(message, field) : r->GetRepeatedBool(message, field, index))
+                ? "true"
+                : "false");
       case FieldDescriptor::CPPTYPE_INT32:
         return Line(absl::StrCat(single ? r->GetInt32(message, field)
                                         : r->GetRepeatedInt32(message, field, index)));
@@ -197,9 +196,8 @@ class Writer {
         return Line(Number(single ? r->GetDouble(message, field)
                                   : r->GetRepeatedDouble(message, field, index)));
       case FieldDescriptor::CPPTYPE_FLOAT:
-        return Line(Number(static_cast<double>(single
-                                                   ? r->GetFloat(message, field)
-                                                   : r->GetRepeatedFloat(message, field, index))));
+        return Line(Number(static_cast<double>(
+            single ? r->GetFloat(message, field) : r->GetRepeatedFloat(message, field, index))));
     }
   }
 
@@ -208,7 +206,7 @@ class Writer {
     if (type == "google.protobuf.Duration") {
       const auto& duration = static_cast<const google::protobuf::Duration&>(message);
       return Line(base::FormatDuration(absl::Seconds(duration.seconds()) +
-                                 absl::Nanoseconds(duration.nanos())));
+                                       absl::Nanoseconds(duration.nanos())));
     }
     if (type == "google.protobuf.Value") {
       return Any(static_cast<const google::protobuf::Value&>(message), indent);

@@ -28,9 +28,8 @@ bool IsToken(absl::string_view text) {
 }
 
 bool HasControl(absl::string_view text) {
-  return std::any_of(text.begin(), text.end(), [](char c) {
-    return absl::ascii_iscntrl(static_cast<unsigned char>(c));
-  });
+  return std::any_of(text.begin(), text.end(),
+                     [](char c) { return absl::ascii_iscntrl(static_cast<unsigned char>(c)); });
 }
 
 CurlExchange* Self(void* pointer) { return static_cast<CurlExchange*>(pointer); }
@@ -66,7 +65,9 @@ std::string CurlExchange::Prepare(const EgressRules& egress, const std::string& 
   if (!SetHeaders()) return "bad_header";
   SetBody();
 
-  const auto set = [this](CURLoption option, auto value) { curl_easy_setopt(easy_, option, value); };
+  const auto set = [this](CURLoption option, auto value) {
+    curl_easy_setopt(easy_, option, value);
+  };
   set(CURLOPT_URL, request_.url.c_str());
   set(CURLOPT_PRIVATE, this);
   set(CURLOPT_PROTOCOLS_STR, "https,http");
@@ -114,8 +115,8 @@ bool CurlExchange::SetHeaders() {
     if (!IsToken(name) || HasControl(value.Reveal())) return false;
     has_content_type |= absl::EqualsIgnoreCase(name, "content-type");
     // libcurl reads `Name:` as an order to leave the header out.
-    std::string line = value.empty() ? absl::StrCat(name, ";")
-                                     : absl::StrCat(name, ": ", value.Reveal());
+    std::string line =
+        value.empty() ? absl::StrCat(name, ";") : absl::StrCat(name, ": ", value.Reveal());
     if (!append(line)) return false;
   }
   std::string no_expect = "Expect:";

@@ -17,26 +17,26 @@ namespace keyturn::net {
 namespace {
 
 constexpr absl::string_view kSpecialBlocks[] = {
-    "0.0.0.0/8",       // this host
-    "10.0.0.0/8",      // private
-    "100.64.0.0/10",   // carrier-grade NAT
-    "127.0.0.0/8",     // loopback
-    "169.254.0.0/16",  // link-local, and the metadata services of clouds
-    "172.16.0.0/12",   // private
-    "192.0.0.0/24",    // protocol assignments
-    "192.0.2.0/24",    // documentation
-    "192.168.0.0/16",  // private
-    "198.18.0.0/15",   // benchmarks
+    "0.0.0.0/8",                          // this host
+    "10.0.0.0/8",                         // private
+    "100.64.0.0/10",                      // carrier-grade NAT
+    "127.0.0.0/8",                        // loopback
+    "169.254.0.0/16",                     // link-local, and the metadata services of clouds
+    "172.16.0.0/12",                      // private
+    "192.0.0.0/24",                       // protocol assignments
+    "192.0.2.0/24",                       // documentation
+    "192.168.0.0/16",                     // private
+    "198.18.0.0/15",                      // benchmarks
     "198.51.100.0/24", "203.0.113.0/24",  // documentation
     "224.0.0.0/4",                        // multicast
     "240.0.0.0/4",                        // reserved, broadcast
-    "::/128", "::1/128",                  // unspecified, loopback
+    "::/128",          "::1/128",         // unspecified, loopback
     "64:ff9b:1::/48",                     // translation within one network
     "100::/64",                           // discard
     "2001::/32",                          // Teredo hides an address behind a mask
     "2001:db8::/32",                      // documentation
     "fc00::/7",                           // unique local
-    "fe80::/10", "fec0::/10",             // link-local, site-local
+    "fe80::/10",       "fec0::/10",       // link-local, site-local
     "ff00::/8",                           // multicast
 };
 

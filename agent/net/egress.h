@@ -32,8 +32,9 @@ class EgressRules {
   // Nothing listed: public addresses and https only.
   EgressRules() = default;
 
-  // `allow_private`: CIDR blocks (`10.1.0.0/16`, `127.0.0.1`, `fd00::/8`). `allow_http`: hosts, with
-  // or without a port (`localhost`, `127.0.0.1:8080`, `[::1]:80`). InvalidArgument names the entry.
+  // `allow_private`: CIDR blocks (`10.1.0.0/16`, `127.0.0.1`, `fd00::/8`). `allow_http`: hosts,
+  // with or without a port (`localhost`, `127.0.0.1:8080`, `[::1]:80`). InvalidArgument names the
+  // entry.
   static absl::StatusOr<EgressRules> Create(const std::vector<std::string>& allow_private,
                                             const std::vector<std::string>& allow_http);
 

@@ -56,8 +56,8 @@ struct HttpResult {
   Delivery delivery = Delivery::kNotSent;
   HttpReply reply;  // only when answered
   // A cause class for logs: `dns`, `connect`, `tls`, `timeout`, `reset`, `too_large`,
-  // `denied_address`, `denied_scheme`, `bad_url`, `bad_header`, `overloaded`, `protocol`, `stopped`.
-  // Never text from the remote side.
+  // `denied_address`, `denied_scheme`, `bad_url`, `bad_header`, `overloaded`, `protocol`,
+  // `stopped`. Never text from the remote side.
   std::string cause;
   // When the request was handed to the network.
   base::BootTime sent_at;

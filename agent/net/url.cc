@@ -45,7 +45,8 @@ absl::StatusOr<Url> ParseUrl(absl::string_view text) {
   }
   const std::unique_ptr<CURLU, decltype(&curl_url_cleanup)> url(curl_url(), &curl_url_cleanup);
   const std::string terminated(text);
-  if (url == nullptr || curl_url_set(url.get(), CURLUPART_URL, terminated.c_str(), 0) != CURLUE_OK) {
+  if (url == nullptr ||
+      curl_url_set(url.get(), CURLUPART_URL, terminated.c_str(), 0) != CURLUE_OK) {
     return absl::InvalidArgumentError("not an absolute http or https URL");
   }
   Url result;
@@ -66,9 +67,9 @@ absl::StatusOr<Url> ParseUrl(absl::string_view text) {
   if (!absl::SimpleAtoi(Part(url.get(), CURLUPART_PORT, CURLU_DEFAULT_PORT), &result.port)) {
     return absl::InvalidArgumentError("the URL has no valid port");
   }
-  result.has_query_or_fragment =
-      HasPart(url.get(), CURLUPART_QUERY) || HasPart(url.get(), CURLUPART_FRAGMENT) ||
-      text.find_first_of("?#") != absl::string_view::npos;
+  result.has_query_or_fragment = HasPart(url.get(), CURLUPART_QUERY) ||
+                                 HasPart(url.get(), CURLUPART_FRAGMENT) ||
+                                 text.find_first_of("?#") != absl::string_view::npos;
   return result;
 }
 

@@ -40,8 +40,8 @@ class ProviderWorld {
 
 using ProviderWorldFactory = std::function<std::unique_ptr<ProviderWorld>()>;
 
-class ProviderConformance : public testing::TestWithParam<std::pair<std::string,
-                                                                    ProviderWorldFactory>> {
+class ProviderConformance
+    : public testing::TestWithParam<std::pair<std::string, ProviderWorldFactory>> {
  protected:
   using CallResult = providers::CallResult;
   using Outcome = providers::Outcome;

@@ -196,8 +196,7 @@ FakeProvider::FakeProvider(Options options, base::Clock& clock, base::Executor& 
 
 const providers::Traits& FakeProvider::traits() const { return service_->options.traits; }
 
-void FakeProvider::Create(const CredentialValue& manager, const std::string& tag,
-                          CreateDone done) {
+void FakeProvider::Create(const CredentialValue& manager, const std::string& tag, CreateDone done) {
   KEYTURN_CHECK(tag.size() <= traits().tag_max_length, "the tag is longer than the provider takes");
   using Reply = std::pair<CallResult, std::optional<MintedKey>>;
   service_->Start<Reply>(
@@ -220,7 +219,9 @@ void FakeProvider::Create(const CredentialValue& manager, const std::string& tag
         }
         return {Ok(), std::move(minted)};
       },
-      [](CallResult result) -> Reply { return {std::move(result), std::nullopt}; },
+      [](CallResult result) -> Reply {
+        return {std::move(result), std::nullopt};
+      },
       [done = std::move(done)](Reply reply) mutable {
         done(std::move(reply.first), std::move(reply.second));
       });
@@ -247,7 +248,9 @@ void FakeProvider::List(const CredentialValue& manager, ListDone done) {
         }
         return {Ok(), std::move(listed)};
       },
-      [](CallResult result) -> Reply { return {std::move(result), {}}; },
+      [](CallResult result) -> Reply {
+        return {std::move(result), {}};
+      },
       [done = std::move(done)](Reply reply) mutable {
         done(std::move(reply.first), std::move(reply.second));
       });

@@ -82,8 +82,7 @@ class FakeProvider final : public providers::Provider {
               CreateDone done) override;
   void List(const base::CredentialValue& manager, ListDone done) override;
   void Verify(const base::CredentialValue& key, Done done) override;
-  void Revoke(const base::CredentialValue& manager, const std::string& key_id,
-              Done done) override;
+  void Revoke(const base::CredentialValue& manager, const std::string& key_id, Done done) override;
 
   // The next calls of this kind that have no fault yet get these, in order.
   void InjectNext(ProviderCall call, ProviderFault fault);

@@ -36,8 +36,7 @@ net::HttpResult ScriptedHttpClient::Ask(const net::HttpRequest& request) {
 }
 
 net::HttpResult ScriptedHttpClient::Reply(
-    int status, const std::string& body,
-    std::vector<std::pair<std::string, std::string>> headers) {
+    int status, const std::string& body, std::vector<std::pair<std::string, std::string>> headers) {
   net::HttpResult result;
   result.delivery = net::Delivery::kAnswered;
   result.reply.status = status;

@@ -21,8 +21,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   values.key_id = "id";
   values.tag = "kt-1";
   for (const auto* request : {&(*recipe)->create, &(*recipe)->list, &(*recipe)->revoke}) {
-    const auto http =
-        providers::BuildRequest(*request, "https://h", values, "", absl::Seconds(1));
+    const auto http = providers::BuildRequest(*request, "https://h", values, "", absl::Seconds(1));
     if (!http.ok()) continue;
     for (const char c : http->url) KEYTURN_CHECK(c > 0x20 && c < 0x7f, "a URL of odd characters");
     for (const auto& [name, header] : http->headers) {

@@ -118,7 +118,8 @@ void RecipeChecker::Top(absl::string_view file_name) {
   for (const auto& [name, request] :
        {std::pair{"create", spec_.has_create()}, std::pair{"list", spec_.has_list()},
         std::pair{"revoke", spec_.has_revoke()}}) {
-    if (!request) Fail({}, absl::StrCat("the request \"", name, "\" is missing; every class has one"));
+    if (!request)
+      Fail({}, absl::StrCat("the request \"", name, "\" is missing; every class has one"));
   }
 }
 

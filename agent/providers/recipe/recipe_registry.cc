@@ -31,10 +31,11 @@ absl::StatusOr<std::map<std::string, std::string>> CheckParams(const internal::v
   std::sort(known.begin(), known.end());
   for (const auto& [name, unused] : config.params) {
     if (!recipe.params().contains(name)) {
-      return FieldError(absl::StrCat("params.", name),
-                        absl::StrCat("the recipe ", recipe.recipe(), " has no such parameter; it ",
-                                     known.empty() ? "has none"
-                                                   : absl::StrCat("has ", absl::StrJoin(known, ", "))));
+      return FieldError(
+          absl::StrCat("params.", name),
+          absl::StrCat(
+              "the recipe ", recipe.recipe(), " has no such parameter; it ",
+              known.empty() ? "has none" : absl::StrCat("has ", absl::StrJoin(known, ", "))));
     }
   }
   std::map<std::string, std::string> params;
@@ -44,8 +45,8 @@ absl::StatusOr<std::map<std::string, std::string>> CheckParams(const internal::v
     const std::string field = absl::StrCat("params.", name);
     if (given == config.params.end() || given->second.empty()) {
       if (param.required()) {
-        return FieldError(field, absl::StrCat("is missing", param.about().empty() ? "" : ": ",
-                                              param.about()));
+        return FieldError(
+            field, absl::StrCat("is missing", param.about().empty() ? "" : ": ", param.about()));
       }
       params[name] = param.default_();
       continue;

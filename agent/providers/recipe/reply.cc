@@ -72,9 +72,7 @@ Outcome ToOutcome(pb::Outcome outcome) {
   }
 }
 
-bool Changes(RecipeCall call) {
-  return call == RecipeCall::kCreate || call == RecipeCall::kRevoke;
-}
+bool Changes(RecipeCall call) { return call == RecipeCall::kCreate || call == RecipeCall::kRevoke; }
 
 Outcome WithoutRule(RecipeCall call, int status) {
   if (status == 429) return Outcome::kTransient;
@@ -189,8 +187,8 @@ std::optional<ListPage> ReadPage(const Recipe& recipe, const net::HttpReply& rep
   }
   if (recipe.spec.list().has_paging()) {
     const json* next = Lookup(*tree, recipe.spec.list().paging().next());
-    const bool ends = next == nullptr || next->is_null() || *next == json(false) ||
-                      *next == json("");
+    const bool ends =
+        next == nullptr || next->is_null() || *next == json(false) || *next == json("");
     if (!ends) {
       if (!ScalarText(*next, &page.next) || page.next.size() > kCursorLengthMax) {
         return std::nullopt;

@@ -56,8 +56,8 @@ absl::StatusOr<json> BuildJson(const Value& value, const TemplateScope& scope,
       return json(number);
     }
     case Value::kStringValue: {
-      auto text = Template::Parse(value.string_value(), scope)
-                      ->Render(values, Template::Place::kText);
+      auto text =
+          Template::Parse(value.string_value(), scope)->Render(values, Template::Place::kText);
       if (!text.ok()) return text.status();
       return json(*std::move(text));
     }

@@ -20,7 +20,7 @@ class RecipeProvider final : public Provider {
  public:
   struct Setup {
     std::shared_ptr<const Recipe> recipe;
-    std::string endpoint;  // without a trailing slash
+    std::string endpoint;                       // without a trailing slash
     std::map<std::string, std::string> params;  // defaults filled in
     Traits traits;
     absl::Duration timeout = absl::Seconds(30);
@@ -34,8 +34,7 @@ class RecipeProvider final : public Provider {
               CreateDone done) override;
   void List(const base::CredentialValue& manager, ListDone done) override;
   void Verify(const base::CredentialValue& key, Done done) override;
-  void Revoke(const base::CredentialValue& manager, const std::string& key_id,
-              Done done) override;
+  void Revoke(const base::CredentialValue& manager, const std::string& key_id, Done done) override;
 
  private:
   struct Shared;

@@ -41,7 +41,8 @@ std::string Known(const TemplateScope& scope) {
     names.push_back(absl::StrCat("{manager.", name, "}"));
   }
   if (scope.key) names.push_back("{key}");
-  for (const std::string& name : scope.key_fields) names.push_back(absl::StrCat("{key.", name, "}"));
+  for (const std::string& name : scope.key_fields)
+    names.push_back(absl::StrCat("{key.", name, "}"));
   if (scope.key_id) names.push_back("{key.id}");
   if (scope.tag) names.push_back("{tag}");
   return names.empty() ? "none" : absl::StrJoin(names, ", ");
@@ -105,13 +106,12 @@ absl::StatusOr<Template> Template::Parse(absl::string_view text, const TemplateS
 absl::StatusOr<absl::string_view> Template::Find(const Part& part, const TemplateValues& values) {
   const auto field = [&](const base::CredentialValue* value,
                          const char* whose) -> absl::StatusOr<absl::string_view> {
-    const base::Secret* secret = value == nullptr       ? nullptr
+    const base::Secret* secret = value == nullptr    ? nullptr
                                  : part.text.empty() ? value->Primary()
-                                                        : value->Find(part.text);
+                                                     : value->Find(part.text);
     if (secret != nullptr) return secret->Reveal();
-    return absl::InvalidArgumentError(
-        absl::StrCat("the ", whose, " has no field \"", part.text.empty() ? "value" : part.text,
-                     "\""));
+    return absl::InvalidArgumentError(absl::StrCat("the ", whose, " has no field \"",
+                                                   part.text.empty() ? "value" : part.text, "\""));
   };
   switch (part.source) {
     case Source::kLiteral:

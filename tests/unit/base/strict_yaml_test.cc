@@ -96,8 +96,9 @@ TEST(StrictYaml, PointsAtTheMistake) {
       {"credentials:\n  a/b:\n    provder: x\n",
        "f.yaml:3:5: unknown key \"provder\" in credentials.a/b; known keys: provider, oauth, "
        "static, rotate, exclusive, description (did you mean \"provider\"?)"},
-      {"credential: {}\n", "f.yaml:1:1: unknown key \"credential\" at the top level; known keys: "
-                           "providers, credentials, policies (did you mean \"credentials\"?)"},
+      {"credential: {}\n",
+       "f.yaml:1:1: unknown key \"credential\" at the top level; known keys: "
+       "providers, credentials, policies (did you mean \"credentials\"?)"},
       {"credentials:\n  a:\n    rotate:\n      every: 90\n",
        "f.yaml:4:14: duration \"90\" has a number without a unit"},
       {"credentials:\n  a: { rotate: { every: -5s } }\n", "f.yaml:2:25: duration \"-5s\" is neg"},
@@ -194,9 +195,9 @@ TEST(StrictYaml, RefusesWhatIsHardToSeeOrTooMuch) {
   EXPECT_THAT(ErrorOf<Recipe>("title: \xc0\x80"), HasSubstr("not UTF-8"));
   EXPECT_THAT(ErrorOf<Recipe>("title: \"a\\x07\""), HasSubstr("makes a control character"));
   EXPECT_THAT(ErrorOf<Recipe>("title: a\rb"), HasSubstr("U+000D"));
-  EXPECT_THAT(ErrorOf<Recipe>("create: { json: " + std::string(40, '[') + std::string(40, ']') +
-                              " }"),
-              HasSubstr("nested too deeply"));
+  EXPECT_THAT(
+      ErrorOf<Recipe>("create: { json: " + std::string(40, '[') + std::string(40, ']') + " }"),
+      HasSubstr("nested too deeply"));
   EXPECT_THAT(ErrorOf<Recipe>(std::string(100000, '[')), StartsWith("f.yaml:"));
   EXPECT_THAT(ErrorOf<Recipe>("title: " + std::string(1024 * 1024, 'a')), HasSubstr("1 MiB"));
   Recipe recipe;
@@ -285,12 +286,12 @@ class MessageMaker {
 
   std::string Text() {
     static const char* const kNasty[] = {
-        "",     "true", "null",  "~",      "123",    "-1.5",     "on",      "yes",  "a: b",
-        " a",   "a ",   "# c",   "a #b",   "'",      "\"",       "\\n",     "a\nb", "a\tb",
-        "- a",  "?",    "&a",    "*a",     "!a",     "%a",       "@a",      "`",    "{a}",
-        "[a",   "|",    ">",     "a,b",    "007",    "0x1f",     "1e5",     ".5",   "\xc3\xbc",
-        "90d",  "a/b",  "a-b_c", "12:30",  "a:b", "a:", "a*",  "=",      "<<",       "---",     "...",  "\n\n",
-        "a\\b", "{{",   "a.b",   "NULL",   "2026-01-01"};
+        "",    "true", "null",  "~",     "123", "-1.5", "on",   "yes",       "a: b",
+        " a",  "a ",   "# c",   "a #b",  "'",   "\"",   "\\n",  "a\nb",      "a\tb",
+        "- a", "?",    "&a",    "*a",    "!a",  "%a",   "@a",   "`",         "{a}",
+        "[a",  "|",    ">",     "a,b",   "007", "0x1f", "1e5",  ".5",        "\xc3\xbc",
+        "90d", "a/b",  "a-b_c", "12:30", "a:b", "a:",   "a*",   "=",         "<<",
+        "---", "...",  "\n\n",  "a\\b",  "{{",  "a.b",  "NULL", "2026-01-01"};
     std::string text = kNasty[Below(std::size(kNasty))];
     if (Below(3) == 0) text += kNasty[Below(std::size(kNasty))];
     return text;
@@ -351,8 +352,8 @@ class MessageMaker {
         break;
       case FieldDescriptor::CPPTYPE_ENUM: {
         const auto* type = field->enum_type();
-        const auto* value =
-            type->value(1 + static_cast<int>(Below(static_cast<uint64_t>(type->value_count() - 1))));
+        const auto* value = type->value(
+            1 + static_cast<int>(Below(static_cast<uint64_t>(type->value_count() - 1))));
         list ? r->AddEnum(message, field, value) : r->SetEnum(message, field, value);
         break;
       }

@@ -19,13 +19,40 @@ bool Allows(const EgressRules& rules, const std::string& text) {
 
 TEST(Egress, DeniesWhatLeadsBackInside) {
   const EgressRules rules;
-  for (const char* text :
-       {"127.0.0.1", "127.255.255.254", "0.0.0.0", "10.0.0.1", "100.64.0.1", "100.127.255.255",
-        "169.254.169.254", "172.16.0.1", "172.31.255.255", "192.168.1.1", "198.18.0.1", "224.0.0.1",
-        "239.255.255.255", "255.255.255.255", "240.0.0.1", "192.0.2.1", "::", "::1", "fe80::1",
-        "febf::1", "fc00::1", "fd12::1", "ff02::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
-        "::127.0.0.1", "64:ff9b::7f00:1", "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "2002:7f00:1::1",
-        "2002:a9fe:a9fe::", "2001:0:1::1", "2001:db8::1", "fd00:ec2::254"}) {
+  for (const char* text : {"127.0.0.1",
+                           "127.255.255.254",
+                           "0.0.0.0",
+                           "10.0.0.1",
+                           "100.64.0.1",
+                           "100.127.255.255",
+                           "169.254.169.254",
+                           "172.16.0.1",
+                           "172.31.255.255",
+                           "192.168.1.1",
+                           "198.18.0.1",
+                           "224.0.0.1",
+                           "239.255.255.255",
+                           "255.255.255.255",
+                           "240.0.0.1",
+                           "192.0.2.1",
+                           "::",
+                           "::1",
+                           "fe80::1",
+                           "febf::1",
+                           "fc00::1",
+                           "fd12::1",
+                           "ff02::1",
+                           "::ffff:127.0.0.1",
+                           "::ffff:10.0.0.1",
+                           "::127.0.0.1",
+                           "64:ff9b::7f00:1",
+                           "64:ff9b::a9fe:a9fe",
+                           "64:ff9b:1::1",
+                           "2002:7f00:1::1",
+                           "2002:a9fe:a9fe::",
+                           "2001:0:1::1",
+                           "2001:db8::1",
+                           "fd00:ec2::254"}) {
     EXPECT_FALSE(Allows(rules, text)) << text;
   }
 }
@@ -88,10 +115,10 @@ TEST(Url, TakesApartWhatMayBeCalled) {
 
 TEST(Url, RefusesTheRestWithoutRepeatingIt) {
   for (const char* bad :
-       {"", "example.com", "ftp://secret.example", "file:///etc/secret", "https://", "https:///x", "https:/x",
-        "https://secret@example.com", "https://u:secret@example.com", "https://a b/secret",
-        "https://a\r\nsecret", "https://a\\@secret/", "//secret", "https://a:99999/",
-        "javascript:secret"}) {
+       {"", "example.com", "ftp://secret.example", "file:///etc/secret", "https://", "https:///x",
+        "https:/x", "https://secret@example.com", "https://u:secret@example.com",
+        "https://a b/secret", "https://a\r\nsecret", "https://a\\@secret/", "//secret",
+        "https://a:99999/", "javascript:secret"}) {
     const auto url = ParseUrl(bad);
     ASSERT_FALSE(url.ok()) << bad;
     EXPECT_THAT(std::string(url.status().message()), testing::Not(testing::HasSubstr("secret")));

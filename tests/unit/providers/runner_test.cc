@@ -108,8 +108,7 @@ class RunnerTest : public testing::Test {
   }
   CallResult Verify(const std::string& key = "sk-abcdef") {
     std::optional<CallResult> got;
-    provider_->Verify(base::CredentialValue::Of(base::Secret(key)),
-                      [&](CallResult r) { got = r; });
+    provider_->Verify(base::CredentialValue::Of(base::Secret(key)), [&](CallResult r) { got = r; });
     executor_.AdvanceBy(absl::Seconds(1));
     EXPECT_TRUE(got.has_value());
     return got.value_or(CallResult());
@@ -318,9 +317,8 @@ TEST_F(RunnerTest, ListIsOnlyOkWhenComplete) {
   EXPECT_EQ(List().outcome, Outcome::kTransient);
   EXPECT_EQ(http_.requests().size(), 2U);
   http_.ClearRequests();
-  http_.SetHandler([&](const auto&) {
-    return Reply(200, absl::StrCat(R"({"keys":[],"next":)", ++page, "}"));
-  });
+  http_.SetHandler(
+      [&](const auto&) { return Reply(200, absl::StrCat(R"({"keys":[],"next":)", ++page, "}")); });
   EXPECT_EQ(List().outcome, Outcome::kTransient);
   EXPECT_EQ(http_.requests().size(), 100U);
 }

@@ -96,9 +96,8 @@ TEST(TemplateProperty, NoValueBreaksOut) {
   request.path = *Template::Parse("/x/{params.p}/y", request.scope);
   request.query.emplace_back("q", *Template::Parse("{params.p}", request.scope));
   internal::v1::Recipe recipe;
-  ASSERT_TRUE(base::ParseYaml("create: { json: { a: 'x{params.p}', b: [true, 1] } }", "f",
-                              &recipe)
-                  .ok());
+  ASSERT_TRUE(
+      base::ParseYaml("create: { json: { a: 'x{params.p}', b: [true, 1] } }", "f", &recipe).ok());
   request.spec = recipe.create();
   EXPECT_TRUE(rc::check("values stay in their place", [&](const std::string& value) {
     std::map<std::string, std::string> params = {{"p", value}};
