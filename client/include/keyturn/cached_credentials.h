@@ -20,8 +20,8 @@ namespace keyturn {
 
 struct CacheOptions {
   // For the calls that Current() makes when it has nothing valid.
-  GetOptions get;
-  WatchOptions watch;
+  GetOptions get = {};
+  WatchOptions watch = {};
   // The time of day; tests give their own.
   std::function<absl::Time()> now = [] { return absl::Now(); };
 };
