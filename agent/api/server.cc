@@ -106,6 +106,9 @@ absl::Status Server::Start() {
                                    dependencies_.log, dependencies_.clock);
   running_->admin = std::make_unique<PeerServer>(*std::move(admin), std::move(of_admin), factory,
                                                  dependencies_.log, dependencies_.clock);
+  // When both are there: a caller of the one may ask about the other.
+  running_->services->Start();
+  running_->admin->Start();
   return absl::OkStatus();
 }
 

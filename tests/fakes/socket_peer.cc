@@ -23,6 +23,9 @@ union Control {
 };
 
 [[noreturn]] void RunChild(const sockaddr_un& address, long uid, int control) {
+  // What is inherited would keep other connections and other peers alive.
+  if (control > 3) syscall(SYS_close_range, 3u, static_cast<unsigned>(control) - 1, 0u);
+  syscall(SYS_close_range, static_cast<unsigned>(control) + 1, ~0u, 0u);
   // The bare system calls: the library's versions want to tell threads that a fork does not have.
   if (uid >= 0 && (syscall(SYS_setgroups, 0, nullptr) != 0 || syscall(SYS_setgid, uid) != 0 ||
                    syscall(SYS_setuid, uid) != 0)) {

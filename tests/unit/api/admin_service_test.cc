@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/api/admin_service.h"
+
+#include <gmock/gmock.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/synchronization/notification.h"
+#include "agent/base/error.h"
+#include "tests/fakes/socket_peer.h"
+#include "tests/unit/api/api_fixture.h"
+
+namespace keyturn::api {
+namespace {
+
+using grpc::StatusCode;
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+class AdminServiceTest : public ApiTest {
+ protected:
+  v1::PutRequest PutOf(const std::string& name, const std::string& value) {
+    v1::PutRequest request;
+    request.set_name(name);
+    request.add_fields()->set_value(value);
+    return request;
+  }
+  grpc::ClientContext context_;
+};
+
+TEST_F(AdminServiceTest, AChangeIsDoneAndRecorded) {
+  v1::PutResponse response;
+  const grpc::Status status = Admin()->Put(&context_, PutOf("a/b", "hush"), &response);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(response.version(), 7u);
+  EXPECT_EQ(lifecycle_.last_put_value(), "hush");
+  ASSERT_EQ(audit_.events().size(), 1u);
+  const audit::Event event = audit_.events()[0];
+  EXPECT_EQ(event.method, "Put");
+  EXPECT_EQ(event.name, "a/b");
+  EXPECT_EQ(event.version, 7u);
+  EXPECT_EQ(event.rule, "builtin:admin-socket");
+  EXPECT_EQ(event.result, "OK");
+}
+
+TEST_F(AdminServiceTest, AFailureKeepsItsReason) {
+  lifecycle_.FailWith(
+      base::WithReason(absl::InvalidArgumentError("k.yaml:3:1: unknown key"), "BAD_RESOURCE"));
+  v1::ApplyResponse response;
+  const grpc::Status status = Admin()->Apply(&context_, {}, &response);
+  EXPECT_EQ(status.error_code(), StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(status.error_message(), "k.yaml:3:1: unknown key");
+  EXPECT_EQ(DetailsOf(status).error->reason(), "BAD_RESOURCE");
+  EXPECT_EQ(audit_.events().back().result, "INVALID_ARGUMENT");
+}
+
+TEST_F(AdminServiceTest, LooksAreNotRecorded) {
+  auto stub = Admin();
+  v1::ListResponse list;
+  ASSERT_TRUE(stub->List(&context_, {}, &list).ok());
+  EXPECT_EQ(list.credentials(0).name(), "a/b");
+  grpc::ClientContext second;
+  v1::ApplyResponse plan;
+  ASSERT_TRUE(stub->Plan(&second, {}, &plan).ok());
+  EXPECT_TRUE(audit_.events().empty());
+  EXPECT_THAT(lifecycle_.calls(), ElementsAre("List", "Plan"));
+}
+
+TEST_F(AdminServiceTest, StatusTellsAboutTheProcess) {
+  v1::StatusResponse response;
+  ASSERT_TRUE(Admin()->Status(&context_, {}, &response).ok());
+  EXPECT_EQ(response.version(), KEYTURN_VERSION);
+  EXPECT_EQ(response.credentials(), 2u);
+  EXPECT_EQ(response.connections(), 1u);
+  EXPECT_EQ(response.store_path(), "/store.db");
+  EXPECT_GT(response.started_at().seconds(), 1'700'000'000);
+}
+
+TEST_F(AdminServiceTest, RotateStreamsTheStates) {
+  v1::RotateRequest request;
+  request.set_name("a/b");
+  auto reader = Admin()->Rotate(&context_, request);
+  std::vector<std::string> states;
+  v1::RotateResponse step;
+  while (reader->Read(&step)) states.push_back(step.state());
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_THAT(states, ElementsAre("creating", "verifying", "promoted"));
+  EXPECT_EQ(audit_.events().back().method, "Rotate");
+}
+
+TEST_F(AdminServiceTest, AChangeGoesOnAndIsRecordedWhenTheCallerLeaves) {
+  lifecycle_.Hold();
+  auto stub = Admin();
+  v1::RotateRequest rotate;
+  rotate.set_name("a/b");
+  auto reader = stub->Rotate(&context_, rotate);
+  grpc::ClientContext second;
+  v1::PutResponse response;
+  grpc::Status put;
+  std::thread caller([&] { put = stub->Put(&second, PutOf("a/c", "x"), &response); });
+  lifecycle_.AwaitHeld(2);
+  context_.TryCancel();
+  second.TryCancel();
+  caller.join();
+  EXPECT_EQ(reader->Finish().error_code(), StatusCode::CANCELLED);
+  EXPECT_EQ(put.error_code(), StatusCode::CANCELLED);
+  stub.reset();
+  server_.Drain(absl::ZeroDuration());
+  lifecycle_.Let();
+  absl::Notification done;
+  executor_.Post([&] { done.Notify(); });
+  done.WaitForNotification();
+  ASSERT_EQ(audit_.events().size(), 2u);
+  EXPECT_EQ(audit_.events()[0].result, "OK");
+}
+
+TEST_F(AdminServiceTest, WhatIsNoNameIsInvalid) {
+  v1::DescribeRequest request;
+  request.set_name("Not/a name");
+  v1::DescribeResponse response;
+  EXPECT_EQ(Admin()->Describe(&context_, request, &response).error_code(),
+            StatusCode::INVALID_ARGUMENT);
+  EXPECT_TRUE(lifecycle_.calls().empty());
+}
+
+}  // namespace
+}  // namespace keyturn::api
