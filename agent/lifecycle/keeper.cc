@@ -102,12 +102,19 @@ void Keeper::ManagerOf(const std::string& provider, rotation::Engine::ManagerVal
 
 void Keeper::Adopt(const std::string& name, bool fetch_now) {
   const CredentialState& state = *ledger_.Find(name);
+  const bool missing = !MissingSecret(state.record.spec, ledger_).empty();
   switch (KindOf(state.record.spec)) {
     case v1::OAUTH_TOKEN:
-      refresher_.Adopt(name, fetch_now);
+      // Without its client secret there is nothing to try; PutVersion comes back here.
+      if (missing && state.Current() == nullptr) {
+        Publish(name);
+      } else {
+        refresher_.Adopt(name, fetch_now);
+      }
       break;
     case v1::API_KEY:
       Publish(name);
+      if (missing) break;
       PlanRotation(name);
       PlanSweep(name, kSweepEvery);
       break;
@@ -215,7 +222,15 @@ void Keeper::Publish(const std::string& name) {
   out.kind = KindOf(state.record.spec);
   const store::VersionRecord* current = state.Current();
   if (current == nullptr) {
-    if (out.kind == v1::API_KEY) {
+    if (const std::string missing = MissingSecret(state.record.spec, ledger_); !missing.empty()) {
+      out.unavailable =
+          base::WithReason(absl::FailedPreconditionError(
+                               absl::StrCat("\"", name, "\" waits for a value of \"", missing,
+                                            "\"; an administrator can store "
+                                            "it: keyturn put ",
+                                            missing)),
+                           "NO_VALUE_YET", {{"credential", name}, {"missing", missing}});
+    } else if (out.kind == v1::API_KEY) {
       out.unavailable = base::WithRetry(
           base::WithReason(absl::UnavailableError(
                                absl::StrCat("the first key of \"", name, "\" is still being made")),

@@ -247,14 +247,15 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
                                    .detail = ""});
   if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
   Adopt(name, /*fetch_now=*/false);
-  // A client secret that was missing may now be there.
+  // Whoever waited for this value, or failed with the one before, tries at once.
   for (const auto& [other, held] : ledger_.credentials()) {
-    if (held.record.spec.oauth().client_secret().credential() == name) {
-      refresher_.Adopt(other, /*fetch_now=*/true);
-    }
-    if (!held.record.spec.provider().empty() && held.record.current_version == 0 &&
-        ledger_.providers().at(held.record.spec.provider()).spec.manager() == name) {
-      engine_.Start(other, /*sweep_only=*/false);
+    const v1::CredentialSpec& spec = held.record.spec;
+    const auto provider = ledger_.providers().find(spec.provider());
+    if (spec.oauth().client_secret().credential() == name) {
+      Adopt(other, /*fetch_now=*/held.Current() == nullptr);
+    } else if (provider != ledger_.providers().end() && provider->second.spec.manager() == name) {
+      Adopt(other, /*fetch_now=*/false);
+      if (held.Current() == nullptr) engine_.Start(other, /*sweep_only=*/false);
     }
   }
   return version.number;
@@ -352,6 +353,10 @@ void Keeper::RefreshOne(const std::string& name, Answer<v1::RefreshResponse> don
                              name)));
     return;
   }
+  if (const std::string missing = MissingSecret((*state)->record.spec, ledger_); !missing.empty()) {
+    done(Refuse(absl::StrCat("\"", name, "\" waits for its client secret: keyturn put ", missing)));
+    return;
+  }
   refresher_.RefreshNow(name, [this, name, done = std::move(done)](absl::Status status) mutable {
     const CredentialState* held = ledger_.Find(name);
     if (!status.ok() || held == nullptr || held->Current() == nullptr) {
@@ -377,6 +382,10 @@ absl::Status Keeper::CheckRotatable(const std::string& name) const {
                                "\" is a stored value that a person replaces; run: "
                                "keyturn put ",
                                name));
+  }
+  if (const std::string missing = MissingSecret(spec, ledger_); !missing.empty()) {
+    return Refuse(
+        absl::StrCat("\"", name, "\" waits for its manager credential: keyturn put ", missing));
   }
   if ((*state)->rotation && (*state)->rotation->state != "sweeping") {
     return base::WithReason(absl::FailedPreconditionError(absl::StrCat(

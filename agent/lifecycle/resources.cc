@@ -320,6 +320,19 @@ v1::CredentialKind KindOf(const v1::CredentialSpec& spec) {
   return spec.provider().empty() ? v1::STATIC : v1::API_KEY;
 }
 
+std::string MissingSecret(const v1::CredentialSpec& spec, const Ledger& ledger) {
+  std::string holder = spec.oauth().client_secret().credential();
+  if (const auto provider = ledger.providers().find(spec.provider());
+      provider != ledger.providers().end()) {
+    holder = provider->second.spec.manager();
+  }
+  const CredentialState* state = ledger.Find(holder);
+  // A holder that makes its own values will have one without a person's help.
+  const bool missing =
+      state != nullptr && state->Current() == nullptr && KindOf(state->record.spec) == v1::STATIC;
+  return missing ? holder : std::string();
+}
+
 absl::StatusOr<v1::Resources> ReadResources(const v1::ApplyRequest& request, const Ledger& ledger,
                                             const ResourceChecks& checks) {
   v1::Resources all;

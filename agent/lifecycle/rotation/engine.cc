@@ -218,15 +218,18 @@ void Engine::Perform(const std::string& name, Step step) {
 }
 
 void Engine::Announce(Run& run, const Step& step) {
+  // A first key has nothing to retire: the row is closed by the step that promotes it.
+  const bool first = step.version == VersionChange::kPromote && run.record.old_version == 0;
+  const std::string state = first ? "promoted" : run.record.state;
   env_.log.Write(observe::Level::kInfo, "rotation",
                  {{"credential", run.record.credential},
                   {"rotation", run.record.id},
-                  {"state", run.record.state},
+                  {"state", state},
                   {"attempt", run.record.attempt},
                   {"version", run.record.new_version}});
   v1::RotateResponse report;
   report.set_rotation_id(run.record.id);
-  report.set_state(run.record.state);
+  report.set_state(state);
   report.set_version(run.record.new_version);
   if (ParseState(run.record.state) == State::kReconcile) {
     report.set_detail(absl::StrCat("the outcome of create is unknown (", run.record.last_error,
