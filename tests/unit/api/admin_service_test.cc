@@ -2,6 +2,8 @@
 #include "agent/api/admin_service.h"
 
 #include <gmock/gmock.h>
+#include <grpcpp/create_channel_posix.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <string>
@@ -124,6 +126,35 @@ TEST_F(AdminServiceTest, WhatIsNoNameIsInvalid) {
   EXPECT_EQ(Admin()->Describe(&context_, request, &response).error_code(),
             StatusCode::INVALID_ARGUMENT);
   EXPECT_TRUE(lifecycle_.calls().empty());
+}
+
+TEST_F(AdminServiceTest, AnotherUserHasThePowerThatPolicyGives) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  ASSERT_EQ(chmod(admin_path().c_str(), 0666), 0);  // as an operator who shares the socket would
+  policies_.Replace(
+      authz::PolicySet({{"team", {{12345, -1}}, {authz::Action::kAdmin}, {"team/**"}}}));
+  fakes::SocketPeer peer(admin_path(), 12345);
+  const int fd = peer.TakeFd();
+  ASSERT_GE(fd, 0);
+  auto stub = v1::Admin::NewStub(grpc::CreateInsecureChannelFromFd("peer", fd));
+  v1::PutResponse response;
+  EXPECT_TRUE(stub->Put(&context_, PutOf("team/x", "1"), &response).ok());
+  grpc::ClientContext second;
+  const grpc::Status denied = stub->Put(&second, PutOf("other/x", "2"), &response);
+  EXPECT_EQ(denied.error_code(), StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(denied.error_message(), HasSubstr("administer \"other/x\""));
+  // Providers and policies concern everybody.
+  v1::DeleteRequest request;
+  request.set_type("policy");
+  request.set_name("team/x");
+  grpc::ClientContext third;
+  v1::DeleteResponse deleted;
+  EXPECT_EQ(stub->Delete(&third, request, &deleted).error_code(), StatusCode::PERMISSION_DENIED);
+  EXPECT_THAT(lifecycle_.calls(), ElementsAre("Put team/x"));
+  ASSERT_EQ(audit_.events().size(), 3u);
+  EXPECT_EQ(audit_.events()[0].rule, "team");
+  EXPECT_FALSE(audit_.events()[1].allowed);
+  EXPECT_EQ(audit_.events()[2].result, "PERMISSION_DENIED");
 }
 
 }  // namespace
