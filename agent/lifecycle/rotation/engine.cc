@@ -67,6 +67,7 @@ void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follo
   if (const store::VersionRecord* current = state->Current()) {
     run.record.old_key_id = current->provider_key_id;
   }
+  if (follower) run.followers.push_back(*std::move(follower));
   Begin(name, std::move(run), Due{});
 }
 
