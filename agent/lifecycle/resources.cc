@@ -282,11 +282,11 @@ v1::ResourceChange* AddChange(v1::ApplyResponse& response, const char* type,
 std::string NoteFor(const std::string& name, const v1::CredentialSpec& spec) {
   switch (KindOf(spec)) {
     case v1::API_KEY:
-      return "a first key will be created at once, unless one is stored first with keyturn put";
+      return "a first key will be created once the provider's manager credential has a value";
     case v1::OAUTH_TOKEN:
       return spec.oauth().grant() == v1::REFRESH_TOKEN
                  ? absl::StrCat("needs a refresh token: keyturn put ", name)
-                 : "a first token will be fetched at once";
+                 : "a first token will be fetched once its client secret has a value";
     default:
       return absl::StrCat("needs a value: keyturn put ", name);
   }

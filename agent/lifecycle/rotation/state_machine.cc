@@ -272,14 +272,11 @@ void Transition::Creating(const CreateReplied& reply) {
       EnterReconcile(reply.result.cause);
       return;
     case Outcome::kRejected:
-      End(Ending::kRefused, reply.result);
-      return;
+      return End(Ending::kRefused, reply.result);
     case Outcome::kLimited:
-      End(Ending::kBlocked, reply.result);
-      return;
+      return End(Ending::kBlocked, reply.result);
     case Outcome::kTransient:
-      End(Ending::kUnavailable, reply.result);
-      return;
+      return End(Ending::kUnavailable, reply.result);
   }
 }
 

@@ -2,12 +2,14 @@
 #include "agent/providers/oauth/token_reply.h"
 
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
+#include "agent/providers/json_tree.h"
 
 namespace keyturn::providers {
 namespace {
@@ -15,17 +17,8 @@ namespace {
 using nlohmann::json;
 
 constexpr size_t kTokenMax = 64 * 1024;
-constexpr int kDepthMax = 16;
 // Longer lifetimes are no use to anyone and would overflow somewhere.
 constexpr absl::Duration kLifetimeMax = absl::Hours(24 * 366);
-
-void WipeStrings(json& value) {
-  if (auto* text = value.get_ptr<std::string*>()) {
-    base::Wipe(*text);
-  } else if (value.is_structured()) {
-    for (json& item : value) WipeStrings(item);
-  }
-}
 
 // RFC 6749 appendix A.12 and A.17: tokens are VSCHAR; none in use holds a space, and one that did
 // could not be told from two in a header.
@@ -126,9 +119,9 @@ TokenReply ReadTokenReply(const net::HttpResult& result) {
   }
   if (result.delivery == net::Delivery::kUnknown) return reply;
   reply.http_status = result.reply.status;
-  const absl::string_view text = result.reply.body.Reveal();
-  const auto depth_guard = [](int depth, json::parse_event_t, json&) { return depth <= kDepthMax; };
-  json body = json::parse(text.begin(), text.end(), depth_guard, /*allow_exceptions=*/false);
+  const std::unique_ptr<json> tree = ParseJson(result.reply.body.Reveal());
+  json nothing;
+  json& body = tree != nullptr ? *tree : nothing;
   reply.retry_after = RetryAfter(result.reply, body);
   if (reply.http_status >= 200 && reply.http_status < 300) {
     if (body.is_object()) {
@@ -139,7 +132,7 @@ TokenReply ReadTokenReply(const net::HttpResult& result) {
   } else {
     ReadError(body, reply);
   }
-  WipeStrings(body);
+  WipeJson(body);
   return reply;
 }
 

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
@@ -10,7 +12,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/secret.h"
-#include "agent/providers/recipe/json_tree.h"
+#include "agent/providers/json_tree.h"
 
 namespace keyturn::providers {
 namespace {
@@ -38,7 +40,7 @@ bool StatusMatches(const pb::Rule& rule, int status) {
   });
 }
 
-bool Matches(const pb::Match& match, absl::string_view body, const std::optional<json>& tree) {
+bool Matches(const pb::Match& match, absl::string_view body, const json* tree) {
   std::string text;
   bool exists = false;
   bool is_text = false;
@@ -46,7 +48,7 @@ bool Matches(const pb::Match& match, absl::string_view body, const std::optional
     text = std::string(body);
     exists = !body.empty();
     is_text = true;
-  } else if (const json* found = tree.has_value() ? Lookup(*tree, match.at()) : nullptr) {
+  } else if (const json* found = tree != nullptr ? Lookup(*tree, match.at()) : nullptr) {
     exists = true;
     is_text = ScalarText(*found, &text);
   }
@@ -127,14 +129,14 @@ CallResult SortReply(const RecipeRequest& request, const net::HttpResult& result
   const net::HttpReply& reply = result.reply;
   call.http_status = reply.status;
   call.outcome = WithoutRule(request.call, reply.status);
-  std::optional<json> tree = ParseJson(reply.body.Reveal());
+  const std::unique_ptr<json> tree = ParseJson(reply.body.Reveal());
   const absl::Cleanup wipe = [&] {
-    if (tree.has_value()) WipeJson(*tree);
+    if (tree != nullptr) WipeJson(*tree);
   };
   for (const pb::Rule& rule : request.spec.outcomes()) {
     if (!StatusMatches(rule, reply.status)) continue;
     if (!std::all_of(rule.match().begin(), rule.match().end(), [&](const pb::Match& match) {
-          return Matches(match, reply.body.Reveal(), tree);
+          return Matches(match, reply.body.Reveal(), tree.get());
         })) {
       continue;
     }
@@ -149,8 +151,8 @@ CallResult SortReply(const RecipeRequest& request, const net::HttpResult& result
 }
 
 std::optional<MintedKey> ReadMinted(const Recipe& recipe, const net::HttpReply& reply) {
-  std::optional<json> tree = ParseJson(reply.body.Reveal());
-  if (!tree.has_value()) return std::nullopt;
+  const std::unique_ptr<json> tree = ParseJson(reply.body.Reveal());
+  if (tree == nullptr) return std::nullopt;
   const absl::Cleanup wipe = [&] { WipeJson(*tree); };
   const pb::Extract& extract = recipe.spec.create().extract();
   MintedKey minted;
@@ -164,8 +166,8 @@ std::optional<MintedKey> ReadMinted(const Recipe& recipe, const net::HttpReply& 
 }
 
 std::optional<ListPage> ReadPage(const Recipe& recipe, const net::HttpReply& reply) {
-  std::optional<json> tree = ParseJson(reply.body.Reveal());
-  if (!tree.has_value()) return std::nullopt;
+  const std::unique_ptr<json> tree = ParseJson(reply.body.Reveal());
+  if (tree == nullptr) return std::nullopt;
   const absl::Cleanup wipe = [&] { WipeJson(*tree); };
   const pb::Extract& extract = recipe.spec.list().extract();
   const json* items = Lookup(*tree, extract.items());

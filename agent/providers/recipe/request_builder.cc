@@ -13,7 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/secret.h"
-#include "agent/providers/recipe/json_tree.h"
+#include "agent/providers/json_tree.h"
 
 namespace keyturn::providers {
 namespace {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // JSON from and to remote services: parsed within limits, looked up by JSON Pointer, wiped after
-// use. For this room's .cc files only.
+// use.
 #pragma once
 
-#include <nlohmann/json.hpp>
-#include <optional>
+#include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -12,7 +12,7 @@
 namespace keyturn::providers {
 
 // Null when the text is no JSON or nests deeper than 32 levels.
-std::optional<nlohmann::json> ParseJson(absl::string_view text);
+std::unique_ptr<nlohmann::json> ParseJson(absl::string_view text);
 
 // Null when the pointer (RFC 6901, well-formed) leads nowhere.
 const nlohmann::json* Lookup(const nlohmann::json& tree, const std::string& pointer);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // The depth is counted before parsing, because the library parses and destroys recursively enough
 // to care.
-#include "agent/providers/recipe/json_tree.h"
+#include "agent/providers/json_tree.h"
 
 #include <cstdint>
+#include <memory>
+#include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/secret.h"
@@ -34,11 +36,11 @@ bool TooDeep(absl::string_view text) {
 
 }  // namespace
 
-std::optional<nlohmann::json> ParseJson(absl::string_view text) {
-  if (TooDeep(text)) return std::nullopt;
-  nlohmann::json tree =
-      nlohmann::json::parse(text.data(), text.data() + text.size(), nullptr, false);
-  if (tree.is_discarded()) return std::nullopt;
+std::unique_ptr<nlohmann::json> ParseJson(absl::string_view text) {
+  if (TooDeep(text)) return nullptr;
+  auto tree = std::make_unique<nlohmann::json>(
+      nlohmann::json::parse(text.data(), text.data() + text.size(), nullptr, false));
+  if (tree->is_discarded()) return nullptr;
   return tree;
 }
 
