@@ -19,6 +19,9 @@ std::string NextAfterUnreachable(const absl::Status& status) {
            "--socket or --services-socket";
   }
   if (absl::StrContains(status.message(), "busy")) return "try again in a moment";
+  if (absl::StrContains(status.message(), "ends the connections")) {
+    return "the agent refuses to serve you, and its log says why: journalctl -u keyturnd";
+  }
   return "look at `systemctl status keyturnd`, start an agent with `keyturnd --dev`, or name its "
          "socket with --socket PATH";
 }
@@ -63,7 +66,9 @@ std::string NextStep(const ErrorContext& context, const absl::Status& status) {
     case absl::StatusCode::kOutOfRange:
       return "ask for a shorter --min-remaining";
     case absl::StatusCode::kUnimplemented:
-      return "the agent is older than this program: keyturn version compares them";
+      return "through a services socket there are only get, watch and whoami: name the admin "
+             "socket "
+             "with --socket; else the agent is older than this program: see keyturn version";
     default:
       return "the agent's log says more: journalctl -u keyturnd";
   }

@@ -124,14 +124,14 @@ class WatchPrinter {
 void Run(const Options& options, Session& session) {
   const ErrorContext context = {.what = "cannot watch",
                                 .name = options.names.size() == 1 ? options.names[0] : ""};
-  const auto client = session.Services();
-  if (!client.ok()) return session.Fail(context, client.status());
   // Before any thread exists, so that every thread leaves these signals to the loop below.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGTERM);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  const auto client = session.Services();
+  if (!client.ok()) return session.Fail(context, client.status());
   const int signal_fd = signalfd(-1, &signals, SFD_CLOEXEC);
   const int ended_fd = eventfd(0, EFD_CLOEXEC);
   const auto close_fds = absl::MakeCleanup([signal_fd, ended_fd] {

@@ -41,7 +41,7 @@ SocketState ProbeSocket(const std::string& path) {
 absl::string_view Describe(SocketState state) {
   switch (state) {
     case SocketState::kListening:
-      return "it takes connections but answers no calls";
+      return "it ends the connections that it takes";
     case SocketState::kBusy:
       return "the agent is busy: its queue of connections is full";
     case SocketState::kAbsent:

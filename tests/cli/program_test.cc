@@ -39,7 +39,8 @@ std::string ReadToEnd(int fd) {
 }
 
 struct Result {
-  int code = -1;
+  // Minus the signal's number for a program that one has ended.
+  int code = -99;
   std::string out;
   std::string err;
   nlohmann::json Json() const { return nlohmann::json::parse(out, nullptr, false); }
@@ -86,7 +87,7 @@ class Child {
     reader.join();
     int status = 0;
     waitpid(pid_, &status, 0);
-    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
     return result;
   }
 

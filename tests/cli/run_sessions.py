@@ -182,9 +182,13 @@ class Session:
     def execute(self, step):
         """What is wrong with one execution of the command; empty when nothing is."""
         stdin = "".join(line + "\n" for line in step.stdin)
-        done = subprocess.run(["bash", "-c", step.text], cwd=self.directory, env=self.env,
-                              input=stdin.encode(), stdout=subprocess.PIPE,
-                              stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS, check=False)
+        try:
+            done = subprocess.run(["bash", "-c", step.text], cwd=self.directory, env=self.env,
+                                  input=stdin.encode(), stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, timeout=COMMAND_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            printed = (error.stdout or b"").decode("utf-8", "replace")
+            return f"$ {step.text}\n  did not end within {COMMAND_SECONDS} s; it printed:\n{printed}"
         lines = done.stdout.decode("utf-8", "replace").split("\n")
         if lines[-1] == "":
             lines.pop()
