@@ -32,6 +32,12 @@ void HardenProcess() {
   for (const char* name : {"GRPC_TRACE", "GRPC_VERBOSITY"}) unsetenv(name);  // NOLINT
   const rlimit none{0, 0};
   setrlimit(RLIMIT_CORE, &none);
+  // A connection costs three descriptors; the soft limit is often 1024 for the sake of select().
+  rlimit files{};
+  if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+  }
 #if !defined(__SANITIZE_ADDRESS__) && !defined(KEYTURN_SANITIZED)
   // No core, no ptrace by the same user. Leak checkers need ptrace.
   prctl(PR_SET_DUMPABLE, 0);

@@ -20,7 +20,7 @@ const char* ActionName(Action action);
 // A policy resource with user and group names already turned into ids.
 struct Policy {
   struct Match {
-    // All that is given must hold; -1: any.
+    // All that is given must hold; -1: not given. One with neither matches nobody.
     int64_t uid = -1;
     int64_t gid = -1;
   };

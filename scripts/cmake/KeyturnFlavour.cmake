@@ -140,6 +140,9 @@ endif()
 
 find_program(KEYTURN_CCACHE ccache)
 if(KEYTURN_CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(CMAKE_C_COMPILER_LAUNCHER "${KEYTURN_CCACHE}")
-  set(CMAKE_CXX_COMPILER_LAUNCHER "${KEYTURN_CCACHE}")
+  # Paths below the source tree count as relative, so that one checkout profits from another's work.
+  set(kt_launcher "${CMAKE_COMMAND}" -E env "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1
+      "${KEYTURN_CCACHE}")
+  set(CMAKE_C_COMPILER_LAUNCHER ${kt_launcher})
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${kt_launcher})
 endif()
