@@ -38,7 +38,7 @@ void HardenProcess() {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }
-#if !defined(__SANITIZE_ADDRESS__) && !defined(KEYTURN_SANITIZED)
+#if !defined(KEYTURN_SANITIZED)
   // No core, no ptrace by the same user. Leak checkers need ptrace.
   prctl(PR_SET_DUMPABLE, 0);
 #endif
