@@ -11,4 +11,9 @@ void CheckFailed(const char* file, int line, const char* what) {
   std::abort();
 }
 
+void EndProcess(const char* why) {
+  std::fprintf(stderr, "keyturnd: %s\n", why);
+  std::_Exit(1);
+}
+
 }  // namespace keyturn::base

@@ -89,7 +89,9 @@ void Keeper::Adjust(const v1::ApplyResponse& changes) {
   for (const v1::ResourceChange& change : changes.changes()) {
     if (change.type() != "credential" || change.verb() == v1::ResourceChange::UNCHANGED) continue;
     // A token got under other terms is no longer the one that was asked for.
-    Adopt(change.name(), /*fetch_now=*/true);
+    const bool other_terms =
+        std::find(change.fields().begin(), change.fields().end(), "oauth") != change.fields().end();
+    Adopt(change.name(), /*fetch_now=*/other_terms);
   }
   // How a key is attached comes from its provider.
   for (const auto& [name, state] : ledger_.credentials()) {

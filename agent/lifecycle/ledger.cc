@@ -6,6 +6,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "agent/base/check.h"
 
 namespace keyturn::lifecycle {
 namespace {
@@ -42,7 +43,14 @@ absl::Status Ledger::Load() {
 }
 
 absl::Status Ledger::Commit(const store::Transaction& transaction) {
-  if (absl::Status status = store_.Commit(transaction); !status.ok()) return status;
+  if (absl::Status status = store_.Commit(transaction); !status.ok()) {
+    // Whether it is stored cannot be found out: what is in memory may be wrong from here on.
+    if (absl::IsUnknown(status)) {
+      base::EndProcess(
+          "the store failed in the middle of a commit and cannot be read; start again");
+    }
+    return status;
+  }
   for (const std::string& key : transaction.deletes()) Erase(key);
   for (const store::Record& record : transaction.puts()) Apply(record);
   return absl::OkStatus();

@@ -127,6 +127,22 @@ void Refresher::RefreshNow(const std::string& name, Done done) {
     EnsureFresh(name, absl::ZeroDuration(), std::move(done));
     return;
   }
+  const CredentialState* state = env_.ledger.Find(name);
+  if (found->second.flight == 0 && state != nullptr && state->refresh &&
+      state->refresh->inflight_since != store::kNever &&
+      state->record.spec.oauth().refresh_token() != v1::KEEPS) {
+    // The one thing that must not be hurried: see PlanInDoubt.
+    done(
+        base::WithReason(absl::FailedPreconditionError(absl::StrCat(
+                             "nobody knows whether the last refresh of \"", name,
+                             "\" reached the server; using its refresh token again now could end "
+                             "the grant. The next "
+                             "attempt is planned for ",
+                             absl::FormatTime(absl::RFC3339_sec, NextAt(name), absl::UTCTimeZone()),
+                             "; a new refresh token ends the doubt: keyturn put ", name)),
+                         "REFRESH_IN_DOUBT", {{"credential", name}}));
+    return;
+  }
   Wait(name, absl::InfiniteDuration(), std::move(done));
   if (found->second.flight == 0) Attempt(name);
 }
