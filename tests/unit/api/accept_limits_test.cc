@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Caps and rates that a connection must pass before anything is built for it.
 #include "agent/api/accept_limits.h"
 
 #include <gtest/gtest.h>

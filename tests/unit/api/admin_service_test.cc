@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The Admin service over a real socket, on a lifecycle that records what it is asked.
 #include "agent/api/admin_service.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// A connection's compiled policy follows the policy set, also while it is being replaced.
 #include "agent/api/connection_policy.h"
 
 #include <gtest/gtest.h>

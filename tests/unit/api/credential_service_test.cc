@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The Credentials service over a real socket: answers, errors, waiting and giving up.
 #include "agent/api/credential_service.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Who the kernel says the peer of a socket is, also when that peer is another user.
 #include "agent/authn/unix_peer.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Decisions: what is allowed, by which policy, and that all else is denied.
 #include "agent/authz/policy.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Durations as people write them, and back.
 #include "agent/base/duration_text.h"
 
 #include <gmock/gmock.h>

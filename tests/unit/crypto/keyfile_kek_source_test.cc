@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Keyfiles: what is accepted, and what is said about the rest.
 #include "agent/crypto/keyfile_kek_source.h"
 
 #include <gmock/gmock.h>

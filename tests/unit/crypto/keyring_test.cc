@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The keyring opens what it sealed, in its own place, with its own key, and nothing else.
 #include "agent/crypto/keyring.h"
 
 #include <gmock/gmock.h>

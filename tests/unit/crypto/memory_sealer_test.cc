@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Values sealed in memory come back as they were, and do not show.
 #include "agent/crypto/memory_sealer.h"
 
 #include <gtest/gtest.h>

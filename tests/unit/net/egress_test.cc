@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Which addresses and schemes may be called, in every way of writing them.
 #include "agent/net/egress.h"
 
 #include <gmock/gmock.h>

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The sealed store against damage, doubt, a second writer and a plain map.
 #include "agent/store/sealed_store.h"
 
 #include <gmock/gmock.h>
