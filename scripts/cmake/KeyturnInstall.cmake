@@ -24,7 +24,13 @@ kt_install("deploy/systemd/keyturn.sysusers" "lib/sysusers.d" RENAME keyturn.con
 kt_install("deploy/completions/keyturn.bash"
            "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME keyturn)
 kt_install("deploy/completions/_keyturn" "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
-kt_install("deploy/keyturnd.yaml" "${CMAKE_INSTALL_SYSCONFDIR}/keyturn")
+# Below /usr the configuration belongs into /etc, which only the full path says; elsewhere the short
+# one follows `cmake --install --prefix`.
+set(kt_etc "${CMAKE_INSTALL_SYSCONFDIR}")
+if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
+  set(kt_etc "${CMAKE_INSTALL_FULL_SYSCONFDIR}")
+endif()
+kt_install("deploy/keyturnd.yaml" "${kt_etc}/keyturn")
 
 # The unit names the program by its full path, which depends on the prefix.
 if(EXISTS "${CMAKE_SOURCE_DIR}/deploy/systemd/keyturnd.service")
