@@ -88,6 +88,7 @@ class NpmTokenTest(IntegrationTest):
         for _ in range(_ROTATIONS):
             _, before = self._versions()
             old = max(before)
+            wait_until(lambda: old in poller.tokens, 10, f"version {old} at the reader")
             steps = [json.loads(line)["state"] for line in self.cli.ok(
                 "rotate", "team/npm", "--wait", "-o", "json").splitlines()]
             self.assertEqual(["creating", "minted", "verified", "retiring", "revoking", "succeeded"],
