@@ -212,6 +212,15 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
                                "\" itself; to replace the current one, run: keyturn rotate ",
                                name));
   }
+  if (key && request.provider_key_id().empty()) {
+    const auto provider = ProviderOf(name);
+    if (!provider.ok()) return provider.status();
+    // Lists that show secrets give the id away; elsewhere the key could never be told from others'.
+    if ((*provider)->traits().provider_class != providers::ProviderClass::kListed) {
+      return absl::InvalidArgumentError(
+          "the provider's id of the key is needed, or nobody could revoke it later: --key-id ID");
+    }
+  }
   store::CredentialRecord record = state.record;
   store::Transaction transaction;
   store::VersionRecord version;

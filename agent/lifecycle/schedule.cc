@@ -8,6 +8,12 @@
 #include "absl/strings/strip.h"
 
 namespace keyturn::lifecycle {
+namespace {
+
+// Also when nothing is left to lose, a service that is down is not asked every second.
+constexpr absl::Duration kRetryCapLeast = absl::Seconds(15);
+
+}  // namespace
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration) {
   return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
@@ -51,7 +57,7 @@ absl::Duration GraceOf(const v1::RotateSpec& spec) {
 
 base::BackoffPolicy RetryPolicy(absl::Duration runway) {
   base::BackoffPolicy policy;
-  policy.cap = std::clamp(runway / 4, policy.base, policy.cap);
+  policy.cap = std::clamp(runway / 4, kRetryCapLeast, policy.cap);
   return policy;
 }
 

@@ -27,7 +27,7 @@ absl::Time NextRotation(const v1::RotateSpec& spec, absl::string_view name,
 
 absl::Duration GraceOf(const v1::RotateSpec& spec);
 
-// Retries come faster the less time is left: cap min(5 min, runway / 4).
+// Retries come faster the less time is left: cap min(5 min, runway / 4), but never under 15 s.
 base::BackoffPolicy RetryPolicy(absl::Duration runway);
 
 absl::Duration ToDuration(const google::protobuf::Duration& duration);

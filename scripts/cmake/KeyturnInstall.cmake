@@ -24,13 +24,14 @@ kt_install("deploy/systemd/keyturn.sysusers" "lib/sysusers.d" RENAME keyturn.con
 kt_install("deploy/completions/keyturn.bash"
            "${CMAKE_INSTALL_DATADIR}/bash-completion/completions" RENAME keyturn)
 kt_install("deploy/completions/_keyturn" "${CMAKE_INSTALL_DATADIR}/zsh/site-functions")
-# Below /usr the configuration belongs into /etc, which only the full path says; elsewhere the short
-# one follows `cmake --install --prefix`.
-set(kt_etc "${CMAKE_INSTALL_SYSCONFDIR}")
-if(CMAKE_INSTALL_PREFIX STREQUAL "/usr")
-  set(kt_etc "${CMAKE_INSTALL_FULL_SYSCONFDIR}")
-endif()
-kt_install("deploy/keyturnd.yaml" "${kt_etc}/keyturn")
+# An installation over an older one keeps what people have written there.
+install(CODE "
+  set(kt_conf \"\$ENV{DESTDIR}${CMAKE_INSTALL_FULL_SYSCONFDIR}/keyturn/keyturnd.yaml\")
+  if(NOT EXISTS \"\${kt_conf}\")
+    file(INSTALL DESTINATION \"${CMAKE_INSTALL_FULL_SYSCONFDIR}/keyturn\" TYPE FILE
+         FILES \"${CMAKE_SOURCE_DIR}/deploy/keyturnd.yaml\")
+  endif()")
+kt_install("proto/keyturn/v1/*.proto" "${CMAKE_INSTALL_DATADIR}/keyturn/proto/keyturn/v1")
 
 # The unit names the program by its full path, which depends on the prefix.
 if(EXISTS "${CMAKE_SOURCE_DIR}/deploy/systemd/keyturnd.service")

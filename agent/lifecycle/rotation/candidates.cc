@@ -6,7 +6,14 @@
 namespace keyturn::lifecycle::rotation {
 namespace {
 
-bool Known(const Facts& facts, const std::string& id) { return facts.known_ids.count(id) != 0; }
+// Whether some credential accounts for the key. One that a person stored may have come without its
+// id; where the list shows secrets, the value in use tells.
+bool Known(const Facts& facts, const providers::ListedKey& key) {
+  if (facts.known_ids.count(key.id) != 0) return true;
+  const base::Secret* listed = key.value.Primary();
+  const base::Secret* current = facts.current_value.Primary();
+  return listed != nullptr && current != nullptr && *listed == *current;
+}
 
 }  // namespace
 
@@ -15,7 +22,7 @@ Candidates CandidatesOf(const store::RotationRecord& record,
   Candidates found;
   const bool tagged = facts.traits.provider_class == providers::ProviderClass::kTagged;
   for (const providers::ListedKey& key : listed) {
-    if (Known(facts, key.id)) continue;
+    if (Known(facts, key)) continue;
     if (tagged) {
       if (key.tag == record.tag) found.keys.push_back(key);
     } else if (std::find(record.seen_before.begin(), record.seen_before.end(), key.id) ==
@@ -31,7 +38,7 @@ Unaccounted UnaccountedOf(const std::vector<providers::ListedKey>& listed, const
   Unaccounted found;
   const bool tagged = facts.traits.provider_class == providers::ProviderClass::kTagged;
   for (const providers::ListedKey& key : listed) {
-    if (Known(facts, key.id)) continue;
+    if (Known(facts, key)) continue;
     const bool by_tag = tagged && facts.our_tags.count(key.tag) != 0;
     if (by_tag || facts.exclusive) {
       found.orphans.push_back(key.id);

@@ -154,12 +154,16 @@ void Engine::Commit(const std::string& name, Step step) {
   }
   const CredentialState& state = *env_.ledger.Find(name);
   const uint32_t failures = state.record.consecutive_failures + 1;
+  absl::Duration floor = absl::ZeroDuration();
+  if (close != nullptr) {
+    // A refusal will not be taken back soon, and some services lock accounts that keep asking.
+    const bool refused = close->ending == Ending::kRefused;
+    floor = std::max(close->retry_after, refused ? absl::Minutes(1) : absl::ZeroDuration());
+  }
   JournalContext context;
   context.now = env_.clock.WallNow();
   context.retry_at =
-      context.now + base::Backoff(RetryPolicy(RunwayOf(state)), failures,
-                                  close == nullptr ? absl::ZeroDuration() : close->retry_after,
-                                  env_.random);
+      context.now + base::Backoff(RetryPolicy(RunwayOf(state)), failures, floor, env_.random);
   context.sweep_only = run.sweep_only;
   context.tagged = run.provider->traits().provider_class == providers::ProviderClass::kTagged;
   Step committed = step;

@@ -105,6 +105,8 @@ class Builder {
       VersionRecord old = *version;
       old.state = VersionState::kRetiring;
       old.grace_until = row.grace_until;
+      // The check may have learned it from the list.
+      if (old.provider_key_id.empty()) old.provider_key_id = row.old_key_id;
       transaction_.Put(std::move(old));
     }
     credential_.current_version = row.new_version;
