@@ -101,8 +101,10 @@ absl::StatusOr<UnixPeer> IdentifyUnixPeer(int connected_fd) {
     return Failed("SO_PEERCRED");
   }
   if (credentials.uid == kOverflowUid || credentials.uid == static_cast<uid_t>(-1)) {
-    return absl::UnauthenticatedError(
-        absl::StrCat("the peer's uid ", credentials.uid, " has no mapping here"));
+    return absl::PermissionDeniedError(
+        absl::StrCat("uid ", credentials.uid,
+                     " stands for users without a mapping here, so it "
+                     "cannot be told who is calling"));
   }
   UnixPeer peer;
   peer.principal.uid = credentials.uid;

@@ -66,7 +66,7 @@ TEST_F(UnixPeerTest, AnotherUid) {
 TEST_F(UnixPeerTest, TheOverflowUidIsNobody) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
   fakes::SocketPeer child(path_, kOverflowUid);
-  EXPECT_EQ(IdentifyUnixPeer(Accept()).status().code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(IdentifyUnixPeer(Accept()).status().code(), absl::StatusCode::kPermissionDenied);
 }
 
 TEST_F(UnixPeerTest, ThePidfdShowsTheExit) {
