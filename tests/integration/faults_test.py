@@ -94,7 +94,7 @@ class CreateTest(_FaultsTest):
         self.cli.apply({
             "credentials": {"dify/admin": resources.STATIC,
                             **{f"key/{n}": resources.api_key(n, **more) for n in names}},
-            "providers": {n: resources.dify(self.sandbox, app_id=n) for n in names},
+            "providers": {n: resources.dify(self.sandbox, app_id=n, settle="2s") for n in names},
             "policies": {"services": resources.reader("key/*")},
         }, self.directory).expect(0)
         self.cli.ok("put", "dify/admin", stdin=_ADMIN_KEY)

@@ -45,9 +45,13 @@ class _Reader(threading.Thread):
         if self.versions.setdefault(credential.version, token) != token:
             self.problems.append(f"version {credential.version} has two values")
         if self.gets % _SAMPLE == 0:
-            self.samples += 1
-            if not self._provider.is_alive(token):
-                self.problems.append(f"the server calls version {credential.version} dead")
+            alive = self._provider.is_alive(token)
+            # The server ends a token up to a second early; an answer that took until then, on a
+            # busy machine, says nothing about the moment of the get.
+            if alive or time.time() < expires - 1:
+                self.samples += 1
+                if not alive:
+                    self.problems.append(f"the server calls version {credential.version} dead")
 
 
 class ClientCredentialsTest(IntegrationTest):
