@@ -43,8 +43,8 @@ struct UnixPeer {
   PeerProcess process;
 };
 
-// UNAUTHENTICATED when the peer has the overflow uid or has exited already; INTERNAL when the
-// kernel does not answer for this socket.
+// PERMISSION_DENIED for the overflow uid; UNAUTHENTICATED when the peer has exited already;
+// INTERNAL when the kernel does not answer for this socket.
 absl::StatusOr<UnixPeer> IdentifyUnixPeer(int connected_fd);
 
 // Names of uids, remembered for a while: the look-up may go to a directory server and connections
