@@ -108,6 +108,11 @@ void Refresher::OnInvalidGrant(const std::string& name, const TokenReply& reply)
 void Refresher::OnDoubt(const std::string& name, const TokenReply& reply) {
   Token& token = tokens_[name];
   const CredentialState& state = *env_.ledger.Find(name);
+  if (!(state.refresh->refresh_token == token.sent)) {
+    // A person put another one while the exchange was under way: that one was never sent.
+    Attempt(name);
+    return;
+  }
   if (!state.refresh->in_doubt) {
     store::RefreshRecord record = *state.refresh;
     record.in_doubt = true;

@@ -192,11 +192,16 @@ void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status
                       .cause = absl::IsResourceExhausted(why) ? "disk_full" : "store_error",
                       .next_retry = env_.clock.WallNow() + wait,
                       .detail = std::string(why.message())});
-  run.timer = env_.executor.After(
-      wait, [this, name, number = run.number, step = std::move(step)]() mutable {
-        const auto found = runs_.find(name);
-        if (found != runs_.end() && found->second.number == number) Commit(name, std::move(step));
-      });
+  run.timer = env_.executor.After(wait, [this, name, number = run.number, step = std::move(step),
+                                         held_at = env_.clock.BootNow()]() mutable {
+    const auto found = runs_.find(name);
+    if (found == runs_.end() || found->second.number != number) return;
+    // The grace begins when the new key is handed out, however long that was held up.
+    if (step.version == VersionChange::kPromote) {
+      step.record.grace_until += env_.clock.BootNow() - held_at;
+    }
+    Commit(name, std::move(step));
+  });
 }
 
 void Engine::Perform(const std::string& name, Step step) {

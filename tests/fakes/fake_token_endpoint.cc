@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: Apache-2.0
+// The server lives in a shared state that tasks hold on to, so that late effects outlive the
+// FakeTokenEndpoint object.
+#include "tests/fakes/fake_token_endpoint.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+namespace keyturn::fakes {
+
+using Kind = TokenFault::Kind;
+using providers::TokenOutcome;
+using providers::TokenReply;
+using providers::TokenRequest;
+
+struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
+  struct Grant {
+    std::string refresh_token;
+    // Spent ones with the moment of their replacement.
+    std::map<std::string, absl::Time> spent;
+    bool alive = true;
+  };
+  struct Access {
+    std::string client;
+    absl::Time expires;
+    bool of_grant = false;
+  };
+  struct Call {
+    TokenRequest request;
+    Done done;
+    TokenFault fault;
+    base::BootTime sent_at;
+    uint64_t generation = 0;
+  };
+
+  Server(Options o, base::Clock& c, base::Executor& e) : options(o), clock(c), executor(e) {}
+
+  static TokenReply Failed(TokenOutcome outcome, const char* cause, int status) {
+    TokenReply reply;
+    reply.outcome = outcome;
+    reply.cause = cause;
+    reply.http_status = status;
+    return reply;
+  }
+
+  void Start(std::shared_ptr<Call> call) {
+    ++requests;
+    const int now = ++in_flight[call->request.client_id];
+    most_in_flight = std::max(most_in_flight, now);
+    if (!injected.empty()) {
+      call->fault = injected.front();
+      injected.pop_front();
+    } else if (pick_fault) {
+      call->fault = pick_fault();
+    }
+    call->sent_at = clock.BootNow();
+    call->generation = generation;
+    const Kind kind = call->fault.kind;
+    const absl::Duration late =
+        kind == Kind::kLateEffect ? call->fault.late_by : absl::ZeroDuration();
+    executor.After(options.latency + late,
+                   [self = shared_from_this(), call] { self->Arrive(call); });
+    if (kind == Kind::kLoseReply || kind == Kind::kLoseRequest || kind == Kind::kLateEffect) {
+      executor.After(options.timeout, [self = shared_from_this(), call] {
+        self->Answer(call, Failed(TokenOutcome::kUnknown, "timeout", 0));
+      });
+    }
+  }
+
+  void Arrive(const std::shared_ptr<Call>& call) {
+    TokenReply reply;
+    switch (call->fault.kind) {
+      case Kind::kLoseRequest:
+        return;
+      case Kind::kLoseReply:
+      case Kind::kLateEffect:
+        Exchange(call->request);
+        return;
+      case Kind::kServerError:
+        reply = Failed(TokenOutcome::kUnknown, "http_500", 500);
+        break;
+      case Kind::kFailAfter:
+        Exchange(call->request);
+        reply = Failed(TokenOutcome::kUnknown, "http_500", 500);
+        break;
+      case Kind::kTransient:
+        reply = Failed(TokenOutcome::kTransient, "http_429", 429);
+        reply.retry_after = call->fault.retry_after;
+        break;
+      case Kind::kRefuseClient:
+        reply = Failed(TokenOutcome::kClientRefused, "invalid_client", 401);
+        break;
+      case Kind::kProxyPage:
+        reply = Failed(TokenOutcome::kAmbiguous, "http_403", 403);
+        break;
+      case Kind::kNone:
+        reply = Exchange(call->request);
+    }
+    executor.After(options.latency, [self = shared_from_this(), call, reply]() mutable {
+      self->Answer(call, std::move(reply));
+    });
+  }
+
+  void Answer(const std::shared_ptr<Call>& call, TokenReply reply) {
+    if (call->generation != generation) return;
+    --in_flight[call->request.client_id];
+    reply.sent_at = call->sent_at;
+    call->done(std::move(reply));
+  }
+
+  TokenReply Exchange(const TokenRequest& request) {
+    const bool refresh = request.grant == providers::Grant::kRefreshToken;
+    TokenReply reply;
+    if (refresh) {
+      const auto found = grants.find(request.client_id);
+      const std::string token(request.refresh_token.Reveal());
+      if (found == grants.end() || !found->second.alive) {
+        return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
+      }
+      Grant& grant = found->second;
+      if (token != grant.refresh_token) {
+        const auto spent = grant.spent.find(token);
+        if (spent == grant.spent.end()) {
+          return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
+        }
+        if (clock.WallNow() > spent->second + options.leeway) {
+          // Reuse: the server takes the token for stolen and ends the grant with all it gave.
+          grant.alive = false;
+          ++replays;
+          return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
+        }
+      }
+      if (options.rotates) {
+        grant.spent.try_emplace(grant.refresh_token, clock.WallNow());
+        grant.refresh_token = absl::StrCat("rt-", request.client_id, "-", ++issued);
+        reply.refresh_token = base::Secret(grant.refresh_token);
+      }
+    }
+    const std::string access = absl::StrCat("at-", request.client_id, "-", ++issued);
+    tokens[access] = {request.client_id, clock.WallNow() + options.lifetime, refresh};
+    reply.outcome = TokenOutcome::kGranted;
+    reply.http_status = 200;
+    reply.access_token = base::Secret(access);
+    reply.expires_in = options.lifetime;
+    return reply;
+  }
+
+  const Options options;
+  base::Clock& clock;
+  base::Executor& executor;
+  std::map<std::string, Grant> grants;
+  std::map<std::string, Access> tokens;
+  std::deque<TokenFault> injected;
+  std::function<TokenFault()> pick_fault;
+  std::map<std::string, int> in_flight;
+  int requests = 0;
+  int replays = 0;
+  int most_in_flight = 0;
+  int issued = 0;
+  uint64_t generation = 0;
+};
+
+FakeTokenEndpoint::FakeTokenEndpoint(Options options, base::Clock& clock, base::Executor& executor)
+    : server_(std::make_shared<Server>(options, clock, executor)) {}
+
+void FakeTokenEndpoint::Request(TokenRequest request, Done done) {
+  auto call = std::make_shared<Server::Call>();
+  call->request = std::move(request);
+  call->done = std::move(done);
+  server_->Start(std::move(call));
+}
+
+std::string FakeTokenEndpoint::NewGrant(const std::string& client) {
+  Server::Grant grant;
+  grant.refresh_token = absl::StrCat("rt-", client, "-", ++server_->issued);
+  server_->grants[client] = grant;
+  return grant.refresh_token;
+}
+
+void FakeTokenEndpoint::InjectNext(TokenFault fault) { server_->injected.push_back(fault); }
+
+void FakeTokenEndpoint::SetFaults(std::function<TokenFault()> pick) {
+  server_->pick_fault = std::move(pick);
+}
+
+void FakeTokenEndpoint::ForgetCallers() {
+  ++server_->generation;
+  server_->in_flight.clear();
+}
+
+bool FakeTokenEndpoint::Accepts(const std::string& access_token) const {
+  const auto found = server_->tokens.find(access_token);
+  if (found == server_->tokens.end()) return false;
+  const Server::Access& access = found->second;
+  if (access.of_grant && !GrantAlive(access.client)) return false;
+  return server_->clock.WallNow() < access.expires;
+}
+
+bool FakeTokenEndpoint::GrantAlive(const std::string& client) const {
+  const auto found = server_->grants.find(client);
+  return found != server_->grants.end() && found->second.alive;
+}
+
+int FakeTokenEndpoint::requests() const { return server_->requests; }
+int FakeTokenEndpoint::replays() const { return server_->replays; }
+int FakeTokenEndpoint::most_in_flight() const { return server_->most_in_flight; }
+
+}  // namespace keyturn::fakes

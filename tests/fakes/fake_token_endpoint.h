@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// FakeTokenEndpoint: an authorization server in memory, on simulated time, with refresh tokens that
+// rotate and the detection of their reuse. Each request leaves, arrives after `latency`, has its
+// effect and is answered after `latency` again; a fault changes one of those steps. What it
+// remembers is the server's: keep one over a restart of the agent and call ForgetCallers, as a
+// crash would. Answers come as tasks of the executor. Belongs to the executor's thread.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "agent/base/clock.h"
+#include "agent/base/executor.h"
+#include "agent/providers/token_endpoint.h"
+
+namespace keyturn::fakes {
+
+struct TokenFault {
+  enum class Kind {
+    kNone,
+    kLoseReply,     // the effect happens, the caller sees a timeout
+    kLoseRequest,   // no effect, the caller sees the same timeout
+    kLateEffect,    // the effect happens `late_by` after arrival, the caller sees a timeout
+    kServerError,   // a 500 without effect
+    kFailAfter,     // a 500 after the effect
+    kTransient,     // 429, with `retry_after`
+    kRefuseClient,  // invalid_client
+    kProxyPage,     // a 403 page of some firewall
+  };
+  Kind kind = Kind::kNone;
+  absl::Duration late_by = absl::ZeroDuration();
+  absl::Duration retry_after = absl::ZeroDuration();
+};
+
+class FakeTokenEndpoint final : public providers::TokenEndpoint {
+ public:
+  struct Options {
+    absl::Duration lifetime = absl::Minutes(10);
+    // False: the same refresh token stays valid.
+    bool rotates = true;
+    // How long the previous refresh token is still accepted after its replacement.
+    absl::Duration leeway = absl::ZeroDuration();
+    absl::Duration latency = absl::Milliseconds(20);
+    absl::Duration timeout = absl::Seconds(30);
+  };
+  FakeTokenEndpoint(Options options, base::Clock& clock, base::Executor& executor);
+
+  void Request(providers::TokenRequest request, Done done) override;
+
+  // A grant for this client: its first refresh token. A new one replaces the old.
+  std::string NewGrant(const std::string& client);
+  void InjectNext(TokenFault fault);
+  // Asked for each request for which nothing was injected.
+  void SetFaults(std::function<TokenFault()> pick);
+  void ForgetCallers();
+
+  // Whether a service would take this access token now.
+  bool Accepts(const std::string& access_token) const;
+  bool GrantAlive(const std::string& client) const;
+  int requests() const;
+  // Requests with a refresh token that was spent and beyond its leeway: each ended a grant.
+  int replays() const;
+  // Most requests of one client under way at one moment, as its caller sees it.
+  int most_in_flight() const;
+
+ private:
+  struct Server;
+  std::shared_ptr<Server> server_;
+};
+
+}  // namespace keyturn::fakes

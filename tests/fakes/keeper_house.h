@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: Apache-2.0
+// KeeperHouse: a whole Keeper between a provider, a token endpoint and a store that fail on demand,
+// on simulated time. The agent's tasks and the world's are kept apart, so that the agent can die
+// while messages are on their way. Used from one thread.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "agent/lifecycle/keeper.h"
+#include "tests/fakes/fake_provider.h"
+#include "tests/fakes/fake_token_endpoint.h"
+#include "tests/fakes/recording_log.h"
+#include "tests/fakes/seeded_random.h"
+#include "tests/fakes/simulated_clock.h"
+#include "tests/fakes/simulated_executor.h"
+#include "tests/fakes/test_store.h"
+
+namespace keyturn::fakes {
+
+// What consumers would be given now.
+class RecordingSink final : public lifecycle::VersionSink {
+ public:
+  // Called with each version as it is handed out.
+  std::function<void(const lifecycle::PublishedVersion&)> on_publish;
+
+  void Publish(const lifecycle::PublishedVersion& version) override {
+    versions[version.name] = version;
+    if (on_publish) on_publish(version);
+  }
+  void Withdraw(absl::string_view name) override { versions.erase(std::string(name)); }
+
+  std::map<std::string, lifecycle::PublishedVersion> versions;
+};
+
+// Knows one recipe, `fake`, which is always the same service.
+class FakeRegistry final : public providers::Registry {
+ public:
+  explicit FakeRegistry(std::shared_ptr<FakeProvider> provider) : provider_(std::move(provider)) {}
+  absl::StatusOr<std::shared_ptr<providers::Provider>> Make(
+      const providers::ProviderConfig& config) const override;
+  std::vector<std::string> RecipeNames() const override { return {"fake"}; }
+
+ private:
+  const std::shared_ptr<FakeProvider> provider_;
+};
+
+class KeeperHouse {
+ public:
+  struct Options {
+    FakeProvider::Options provider;
+    FakeTokenEndpoint::Options endpoint;
+    uint64_t seed = 1;
+  };
+  explicit KeeperHouse(Options options);
+  ~KeeperHouse();
+
+  // The process dies: memory and tasks are gone, messages are not.
+  void Crash();
+  // And starts again over what is stored.
+  absl::Status Start();
+  bool up() const { return keeper_ != nullptr; }
+
+  // Runs everything due up to `d` from now, each at its time.
+  void Advance(absl::Duration d);
+  // To the next thing that is due; false when nothing is, within `limit`.
+  bool Step(absl::Duration limit);
+  // Advances until `done` holds; false when `limit` passed without.
+  bool AdvanceUntil(const std::function<bool()>& done, absl::Duration limit);
+
+  // Each runs no further than to its answer, without time passing.
+  absl::Status Apply(const std::string& yaml);
+  absl::StatusOr<v1::PutResponse> Put(const std::string& name, const std::string& value,
+                                      const std::string& key_id = "");
+  absl::Status Delete(const std::string& type, const std::string& name);
+  absl::StatusOr<v1::DescribeResponse> Describe(const std::string& name);
+  // What the open rotation is in; empty when there is none.
+  std::string RotationState(const std::string& name);
+
+  // The value handed out now; empty when there is none.
+  std::string Published(const std::string& name) const;
+
+  SimulatedClock clock;
+  SimulatedExecutor world{clock};
+  TestStore store;
+  RecordingLog log;
+  RecordingSink sink;
+  std::shared_ptr<FakeProvider> provider;
+  FakeTokenEndpoint endpoint;
+  SeededRandom random;
+
+  lifecycle::Keeper& keeper() { return *keeper_; }
+  observe::Failures& failures() { return *failures_; }
+
+ private:
+  size_t RunReady();
+  std::optional<base::BootTime> Next() const;
+
+  FakeRegistry registry_;
+  std::unique_ptr<SimulatedExecutor> executor_;
+  std::unique_ptr<observe::Failures> failures_;
+  std::unique_ptr<lifecycle::Keeper> keeper_;
+};
+
+}  // namespace keyturn::fakes
