@@ -54,6 +54,24 @@ absl::Status CheckTokenUrl(absl::string_view text, const net::EgressRules& egres
 
 }  // namespace
 
+absl::Status CheckConfig(const Config& config) {
+  for (size_t i = 0; i < config.allow_private.size(); ++i) {
+    const auto rules = net::EgressRules::Create({config.allow_private[i]}, {});
+    if (!rules.ok()) {
+      return config.where.Error({"egress", "allow_private", absl::StrCat(i)},
+                                rules.status().message());
+    }
+  }
+  for (size_t i = 0; i < config.allow_http.size(); ++i) {
+    const auto rules = net::EgressRules::Create({}, {config.allow_http[i]});
+    if (!rules.ok()) {
+      return config.where.Error({"egress", "allow_http", absl::StrCat(i)},
+                                rules.status().message());
+    }
+  }
+  return absl::OkStatus();
+}
+
 // Destroyed from the last to the first: who calls goes before who is called. The executor is
 // stopped before anything is destroyed, so no task runs into a part that is gone.
 struct Agent::Parts {

@@ -22,6 +22,9 @@ enum class ExitCode {
   kSockets = 5,     // the sockets cannot be opened
 };
 
+// What LoadConfig cannot judge alone: addresses and hosts. InvalidArgument with its place.
+absl::Status CheckConfig(const Config& config);
+
 class Agent {
  public:
   // The log outlives the agent.

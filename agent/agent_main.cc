@@ -64,7 +64,7 @@ int Fail(observe::Log& log, ExitCode code, const absl::Status& status) {
 
 void Reload(const Flags& flags, Agent& agent, observe::Log& log) {
   observe::NotifyReloading();
-  const auto config = flags.dev ? DevConfig() : LoadConfig(flags.config_path);
+  auto config = flags.dev ? DevConfig() : LoadConfig(flags.config_path);
   if (config.ok()) {
     agent.Reload(*config);
     log.Write(observe::Level::kInfo, "reloaded", {});
@@ -134,8 +134,9 @@ int AgentMain(int argc, char** argv) {
   const sigset_t signals = BlockSignals();
   crypto::Init();
   const auto config = flags.dev ? DevConfig() : LoadConfig(flags.config_path);
-  if (!config.ok()) {
-    std::fprintf(stderr, "keyturnd: %s\n", std::string(config.status().message()).c_str());
+  const absl::Status sound = config.ok() ? CheckConfig(*config) : config.status();
+  if (!sound.ok()) {
+    std::fprintf(stderr, "keyturnd: %s\n", std::string(sound.message()).c_str());
     return static_cast<int>(ExitCode::kUsage);
   }
   if (flags.check) {

@@ -5,6 +5,7 @@
 
 #include <cstdlib>
 #include <filesystem>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -111,6 +112,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view yaml, absl::string_view fil
                               read.egress().allow_private().end());
   config.allow_http.assign(read.egress().allow_http().begin(), read.egress().allow_http().end());
   config.ca_file = read.egress().ca_file();
+  config.where = std::move(where);
   config.recipe_dirs.push_back(DefaultRecipeDir());
   for (const std::string& dir : read.recipes()) config.recipe_dirs.push_back(dir);
   return config;

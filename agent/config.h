@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "agent/base/strict_yaml.h"
 #include "agent/observe/log.h"
 
 namespace keyturn {
@@ -34,6 +35,8 @@ struct Config {
   absl::Duration http_timeout = absl::Seconds(30);
   std::vector<std::string> recipe_dirs;
   std::string agent_name;
+  // Where each key stood, for checks that need other rooms (CheckConfig in agent.h).
+  base::SourceMap where;
   // The user who runs the agent may read everything through the services socket too.
   bool dev = false;
 };

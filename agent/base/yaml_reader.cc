@@ -78,7 +78,8 @@ std::string Suggest(absl::string_view what, absl::string_view given,
   return text;
 }
 
-std::string Found(const YamlNode& node) {
+// Without the text itself: where a map belongs, people write secrets by mistake.
+std::string Kind(const YamlNode& node) {
   switch (node.kind) {
     case YamlNode::Kind::kNull:
       return "nothing";
@@ -87,8 +88,13 @@ std::string Found(const YamlNode& node) {
     case YamlNode::Kind::kMap:
       return "a map";
     case YamlNode::Kind::kScalar:
-      break;
+      return "a text";
   }
+  return "";
+}
+
+std::string Found(const YamlNode& node) {
+  if (node.kind != YamlNode::Kind::kScalar) return Kind(node);
   return absl::StrCat(node.quoted ? "the quoted text " : "", Quoted(node.text));
 }
 
@@ -206,7 +212,7 @@ absl::Status YamlReader::ReadMessage(const YamlNode& node, Message* out) {
   if (type->full_name() == "google.protobuf.Duration") return ReadDuration(node, out);
   if (type->full_name() == "google.protobuf.Value") return ReadValue(node, out);
   if (node.kind != YamlNode::Kind::kMap) {
-    return Error(node, absl::StrCat("expected a map", Place(), ", found ", Found(node)));
+    return Error(node, absl::StrCat("expected a map", Place(), ", found ", Kind(node)));
   }
   for (const auto& [key, value] : node.entries) {
     const FieldDescriptor* field = type->FindFieldByName(key.text);
@@ -240,7 +246,7 @@ absl::Status YamlReader::ReadMap(const YamlNode& node, const Target& target) {
   if (node.kind != YamlNode::Kind::kMap) {
     return Error(
         node,
-        absl::StrCat("expected a map", Place(), ", found ", Found(node),
+        absl::StrCat("expected a map", Place(), ", found ", Kind(node),
                      node.kind == YamlNode::Kind::kNull ? "; write {} for an empty one" : ""));
   }
   const FieldDescriptor* key_field = target.field->message_type()->map_key();
@@ -262,7 +268,7 @@ absl::Status YamlReader::ReadMap(const YamlNode& node, const Target& target) {
 absl::Status YamlReader::ReadList(const YamlNode& node, const Target& target) {
   if (node.kind != YamlNode::Kind::kList) {
     return Error(node,
-                 absl::StrCat("expected a list", Place(), ", found ", Found(node),
+                 absl::StrCat("expected a list", Place(), ", found ", Kind(node),
                               node.kind == YamlNode::Kind::kNull ? "; write [] for an empty one"
                                                                  : "; write it in [ ]"));
   }

@@ -34,7 +34,7 @@ Keeper::Keeper(const Dependencies& dependencies)
                  ManagerOf(provider, std::move(done));
                },
                [this](const std::string& name) { Publish(name); },
-               [this](const std::string& name) { OnClosed(name); }}) {}
+               [this](const std::string& name, bool attempted) { OnClosed(name, attempted); }}) {}
 
 absl::Status Keeper::Start() {
   if (absl::Status status = ledger_.Load(); !status.ok()) return status;
@@ -190,15 +190,13 @@ void Keeper::PlanExpiryWarning(const std::string& name) {
       });
 }
 
-void Keeper::OnClosed(const std::string& name) {
+void Keeper::OnClosed(const std::string& name, bool attempted) {
   const CredentialState* state = ledger_.Find(name);
   if (state == nullptr) return;
   PlanRotation(name);
-  // An effect may still arrive late or twice; the next look should not be an hour away.
+  // The effect of a create may still arrive late or twice; the next look is not an hour away.
   const auto provider = ProviderOf(name);
-  const bool settled = state->record.last_rotated != store::kNever &&
-                       deps_.clock.WallNow() - state->record.last_rotated > kSweepEvery;
-  if (provider.ok() && !settled) {
+  if (attempted && provider.ok()) {
     PlanSweep(name, std::max((*provider)->traits().settle, absl::Duration(absl::Seconds(30))));
   }
   const absl::Duration every = ToDuration(state->record.spec.rotate().every());

@@ -74,7 +74,7 @@ class Keeper final : public Lifecycle {
   void PlanSweep(const std::string& name, absl::Duration wait);
   void PlanExpiryWarning(const std::string& name);
   void Publish(const std::string& name);
-  void OnClosed(const std::string& name);
+  void OnClosed(const std::string& name, bool attempted);
   void Forget(const std::string& name);
 
   absl::StatusOr<std::shared_ptr<providers::Provider>> ProviderOf(const std::string& credential);

@@ -322,7 +322,7 @@ void Engine::Finish(const std::string& name, const Close& close) {
     follower.step(last);
     follower.done(status);
   }
-  hooks_.closed(name);
+  hooks_.closed(name, run.record.sent_at != store::kNever);
 }
 
 template <class ToEvent>

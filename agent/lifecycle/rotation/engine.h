@@ -48,8 +48,8 @@ class Engine {
   using ManagerOf = std::function<void(const std::string& provider, ManagerValue done)>;
   // After a promotion is committed: hand the new version out.
   using Promoted = std::function<void(const std::string& credential)>;
-  // After a row is closed: look when the next one is due.
-  using Closed = std::function<void(const std::string& credential)>;
+  // After a row is closed: look when the next one is due. `attempted`: a key was asked for.
+  using Closed = std::function<void(const std::string& credential, bool attempted)>;
 
   struct Hooks {
     ProviderOf provider_of;

@@ -111,7 +111,7 @@ TEST(StrictYaml, PointsAtTheMistake) {
       {"credentials:\n  a: { oauth: { grant: CLIENT_CREDENTIALS } }\n", "expected one of a few"},
       {"credentials:\n  a: { oauth: { grant: oauth_grant_unspecified } }\n", "expected one of"},
       {"credentials:\n  a: { oauth: { scopes: read } }\n",
-       "f.yaml:2:25: expected a list in credentials.a.oauth.scopes, found \"read\""},
+       "f.yaml:2:25: expected a list in credentials.a.oauth.scopes, found a text"},
       {"credentials:\n  a: { oauth: { scopes: [ [x] ] } }\n",
        "f.yaml:2:27: expected a text in credentials.a.oauth.scopes[0], found a list"},
       {"credentials:\n", "expected a map in credentials, found nothing; write {}"},
