@@ -4,9 +4,11 @@ grant when an old one is used again. With a leeway declared, the grant survives 
 
 import unittest
 
+# First: it makes the harness importable.
+from crashing import CrashTest, wait_until  # isort: skip
+
 import grpc_calls
 import resources
-from crashing import CrashTest, wait_until
 from harness import Sandbox
 
 EXPECTED = [f"refresh:{where}" for where in ("after_journal", "after_send", "after_reply",

@@ -7,9 +7,11 @@ verdaccio; which points there are is read off one undisturbed rotation."""
 import json
 import unittest
 
+# First: it makes the harness importable.
+from crashing import CrashTest, wait_until  # isort: skip
+
 import grpc_calls
 import resources
-from crashing import CrashTest, wait_until
 from harness import Sandbox, Verdaccio
 
 # A rotation of an existing key passes at least these, whatever the class.
@@ -60,8 +62,8 @@ class RotationCrash:
     def settled(self):
         shown = self.shown()
         states = {v["state"] for v in shown.get("versions", [])}
-        return "rotation" not in shown and "current" in states and not states & {"pending",
-                                                                                "retiring"}
+        return (not shown.get("rotation") and "current" in states
+                and not states & {"pending", "retiring"})
 
     def current_value(self):
         with grpc_calls.Client(self.agent.services_socket) as client:

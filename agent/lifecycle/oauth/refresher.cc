@@ -131,7 +131,11 @@ void Refresher::RefreshNow(const std::string& name, Done done) {
   if (found->second.flight == 0 && state != nullptr && state->refresh &&
       state->refresh->inflight_since != store::kNever &&
       state->record.spec.oauth().refresh_token() != v1::KEEPS) {
-    // The one thing that must not be hurried: see PlanInDoubt.
+    // The one thing that must not be hurried: see PlanInDoubt. What is at hand anyway is awaited.
+    if (found->second.next_at - env_.clock.BootNow() <= absl::Seconds(5)) {
+      Wait(name, absl::InfiniteDuration(), std::move(done));
+      return;
+    }
     done(
         base::WithReason(absl::FailedPreconditionError(absl::StrCat(
                              "nobody knows whether the last refresh of \"", name,
