@@ -29,8 +29,8 @@ providers::ProviderConfig ConfigOf(const std::string& name, const v1::ProviderSp
 
 v1::CredentialKind KindOf(const v1::CredentialSpec& spec);
 
-// The credential without whose value this one cannot be had: a manager credential or a client secret
-// that has not been stored yet. Empty when nothing is missing.
+// The credential without whose value this one cannot be had: a manager credential or a client
+// secret that has not been stored yet. Empty when nothing is missing.
 std::string MissingSecret(const v1::CredentialSpec& spec, const Ledger& ledger);
 
 // All files as one. InvalidArgument opens with FILE:LINE:COLUMN.
