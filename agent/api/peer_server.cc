@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <array>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -114,7 +115,7 @@ void PeerServer::AcceptSome() {
     if (fd >= 0) {
       Serve(fd);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      Refused(0, strerror(errno));
+      Refused(0, std::generic_category().message(errno));
       PauseAccepting();
       return;
     } else if (errno != ECONNABORTED && errno != EINTR) {

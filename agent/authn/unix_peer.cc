@@ -12,6 +12,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <system_error>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -33,7 +34,8 @@ constexpr size_t kKnownMax = 1024;
 constexpr absl::Duration kKnownFor = absl::Minutes(1);
 
 absl::Status Failed(const char* option) {
-  return absl::InternalError(absl::StrCat("getsockopt ", option, ": ", strerror(errno)));
+  return absl::InternalError(
+      absl::StrCat("getsockopt ", option, ": ", std::generic_category().message(errno)));
 }
 
 absl::Status Gone() { return absl::UnauthenticatedError("the peer has exited"); }

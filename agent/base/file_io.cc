@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -30,7 +31,8 @@ class File {
 };
 
 absl::Status Failure(int error, absl::string_view operation, const std::string& path) {
-  const std::string message = absl::StrCat("cannot ", operation, " ", path, ": ", strerror(error));
+  const std::string message =
+      absl::StrCat("cannot ", operation, " ", path, ": ", std::generic_category().message(error));
   switch (error) {
     case ENOENT:
       return absl::NotFoundError(message);

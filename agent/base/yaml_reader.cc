@@ -218,6 +218,7 @@ absl::Status YamlReader::ReadMessage(const YamlNode& node, Message* out) {
     const FieldDescriptor* field = type->FindFieldByName(key.text);
     if (field == nullptr) {
       std::vector<std::string> known;
+      known.reserve(static_cast<size_t>(type->field_count()));
       for (int i = 0; i < type->field_count(); ++i) known.push_back(type->field(i)->name());
       return Error(key, absl::StrCat("unknown key ", Quoted(key.text), Place(),
                                      Suggest("keys", key.text, known)));

@@ -135,6 +135,7 @@ class Writer {
     const Reflection* reflection = message.GetReflection();
     const FieldDescriptor* key = field->message_type()->map_key();
     std::vector<const Message*> entries;
+    entries.reserve(static_cast<size_t>(reflection->FieldSize(message, field)));
     for (int i = 0; i < reflection->FieldSize(message, field); ++i) {
       entries.push_back(&reflection->GetRepeatedMessage(message, field, i));
     }

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/file_io.h"
@@ -41,7 +42,8 @@ std::string ParentOf(const std::string& path) {
 }
 
 absl::Status Failure(absl::string_view operation, const std::string& path, int error) {
-  return absl::InternalError(absl::StrCat("cannot ", operation, " ", path, ": ", strerror(error)));
+  return absl::InternalError(
+      absl::StrCat("cannot ", operation, " ", path, ": ", std::generic_category().message(error)));
 }
 
 }  // namespace

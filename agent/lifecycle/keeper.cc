@@ -293,7 +293,11 @@ absl::Time Keeper::NextAt(const std::string& name) const {
   const absl::Time refresh = refresher_.NextAt(name);
   if (refresh < absl::InfiniteFuture()) return refresh;
   const auto plan = plans_.find(name);
-  return plan == plans_.end() ? absl::InfiniteFuture() : plan->second.rotation_at;
+  if (plan == plans_.end()) return absl::InfiniteFuture();
+  // While a rotation is open, its timer has fired; what comes next is the rotation after it.
+  const CredentialState* state = ledger_.Find(name);
+  const absl::Time due = state == nullptr ? store::kNever : state->record.next_due;
+  return std::max(plan->second.rotation_at, due);
 }
 
 void Keeper::EnsureFresh(std::string name, absl::Duration timeout, Done done) {

@@ -84,7 +84,7 @@ class Keeper final : public Lifecycle {
   absl::StatusOr<v1::ApplyResponse> ApplyNow(const v1::ApplyRequest& request, bool dry_run);
   void Adjust(const v1::ApplyResponse& changes);
   absl::StatusOr<v1::PutResponse> PutNow(const v1::PutRequest& request);
-  absl::Status PutRefreshToken(const CredentialState& state, base::CredentialValue value);
+  absl::Status PutRefreshToken(const CredentialState& state, const base::CredentialValue& value);
   absl::StatusOr<uint64_t> PutVersion(const CredentialState& state, base::CredentialValue value,
                                       const v1::PutRequest& request);
   absl::Status DeleteNow(const v1::DeleteRequest& request);

@@ -170,7 +170,7 @@ absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request) {
   value.primary = value.Find("value") != nullptr ? "value" : value.fields.back().name;
   v1::PutResponse response;
   if (token) {
-    const absl::Status status = PutRefreshToken(**state, std::move(value));
+    const absl::Status status = PutRefreshToken(**state, value);
     if (!status.ok()) return status;
     return response;
   }
@@ -180,7 +180,8 @@ absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request) {
   return response;
 }
 
-absl::Status Keeper::PutRefreshToken(const CredentialState& state, base::CredentialValue value) {
+absl::Status Keeper::PutRefreshToken(const CredentialState& state,
+                                     const base::CredentialValue& value) {
   const std::string name = state.record.name;
   if (state.record.spec.oauth().grant() != v1::REFRESH_TOKEN) {
     return Refuse(absl::StrCat(

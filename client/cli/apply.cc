@@ -8,6 +8,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <system_error>
 #include <vector>
 
 #include "absl/strings/ascii.h"
@@ -29,7 +30,7 @@ constexpr size_t kFileBytesMax = 2 * 1024 * 1024;
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
   const bool standard_input = path == "-";
   const int fd = standard_input ? STDIN_FILENO : open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return absl::UnknownError(strerror(errno));
+  if (fd < 0) return absl::UnknownError(std::generic_category().message(errno));
   const absl::StatusOr<SecretString> content = ReadAll(fd, kFileBytesMax);
   if (!standard_input) close(fd);
   if (!content.ok()) return content.status();

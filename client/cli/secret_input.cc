@@ -8,6 +8,7 @@
 #include <string.h>
 #include <termios.h>
 #include <unistd.h>
+#include <system_error>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
@@ -16,7 +17,8 @@ namespace keyturn::cli {
 namespace {
 
 absl::Status ReadError() {
-  return absl::UnknownError(absl::StrCat("cannot read the value: ", strerror(errno)));
+  return absl::UnknownError(
+      absl::StrCat("cannot read the value: ", std::generic_category().message(errno)));
 }
 
 // While one lives, Ctrl-C interrupts a read instead of ending the process.

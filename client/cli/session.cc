@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -61,7 +62,8 @@ void Session::Print(absl::string_view text) {
     const ssize_t count = write(STDOUT_FILENO, text.data(), text.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
-      fprintf(stderr, "keyturn: cannot write the output: %s\n", strerror(errno));
+      fprintf(stderr, "keyturn: cannot write the output: %s\n",
+              std::generic_category().message(errno));
       exit_code_ = kExitError;
       return;
     }

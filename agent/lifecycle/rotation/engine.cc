@@ -71,7 +71,7 @@ void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follo
   Begin(name, std::move(run), Due{});
 }
 
-void Engine::Begin(const std::string& name, Run run, Event first) {
+void Engine::Begin(const std::string& name, Run run, const Event& first) {
   run.number = next_run_++;
   auto provider = hooks_.provider_of(name);
   if (!provider.ok()) {
@@ -370,7 +370,7 @@ void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
           return;
         }
         if (manager.ok()) {
-          CallWithManager(name, effect, *std::move(manager));
+          CallWithManager(name, effect, *manager);
           return;
         }
         // Nothing was sent, so certainly nothing happened.
@@ -386,7 +386,7 @@ void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
 }
 
 void Engine::CallWithManager(const std::string& name, const Effect& effect,
-                             base::CredentialValue manager) {
+                             const base::CredentialValue& manager) {
   Run& run = runs_.at(name);
   providers::Provider& provider = *run.provider;
   if (std::holds_alternative<CallCreate>(effect)) {

@@ -93,7 +93,7 @@ class Engine {
     std::vector<Follower> followers;
   };
 
-  void Begin(const std::string& name, Run run, Event first);
+  void Begin(const std::string& name, Run run, const Event& first);
   // Runs the task on the executor if this call of this run is still the one that is awaited.
   template <class Reply>
   auto Expect(const std::string& name, Run& run, Reply&& to_event);
@@ -103,7 +103,7 @@ class Engine {
   void Perform(const std::string& name, Step step);
   void Call(const std::string& name, Run& run, const Effect& effect);
   void CallWithManager(const std::string& name, const Effect& effect,
-                       base::CredentialValue manager);
+                       const base::CredentialValue& manager);
   void WaitUntil(const std::string& name, Run& run, absl::Time until);
   void Finish(const std::string& name, const Close& close);
   void Announce(Run& run, const Step& step);

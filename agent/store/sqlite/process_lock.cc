@@ -7,6 +7,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -30,7 +31,8 @@ absl::StatusOr<ProcessLock> ProcessLock::Take(const std::string& store_path) {
   const std::string path = store_path + ".lock";
   const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (fd < 0) {
-    return absl::InternalError(absl::StrCat("cannot open ", path, ": ", strerror(errno)));
+    return absl::InternalError(
+        absl::StrCat("cannot open ", path, ": ", std::generic_category().message(errno)));
   }
   ProcessLock lock(fd);
   while (flock(fd, LOCK_EX | LOCK_NB) != 0) {
@@ -40,7 +42,8 @@ absl::StatusOr<ProcessLock> ProcessLock::Take(const std::string& store_path) {
                                   absl::StrCat("store ", store_path, " is in use by ", Holder(fd))),
                               "STORE_IN_USE");
     }
-    return absl::InternalError(absl::StrCat("cannot lock ", path, ": ", strerror(errno)));
+    return absl::InternalError(
+        absl::StrCat("cannot lock ", path, ": ", std::generic_category().message(errno)));
   }
   const std::string pid = absl::StrCat(getpid(), "\n");
   // Only a help for people: a lock without a name in it holds as well.

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
+#include <system_error>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -24,7 +25,8 @@ std::string ParentOf(const std::string& path) {
 }
 
 absl::Status FileFailure(absl::string_view operation, const std::string& path) {
-  return absl::InternalError(absl::StrCat("cannot ", operation, " ", path, ": ", strerror(errno)));
+  return absl::InternalError(
+      absl::StrCat("cannot ", operation, " ", path, ": ", std::generic_category().message(errno)));
 }
 
 absl::Status CheckDirectory(const std::string& path) {
@@ -243,7 +245,7 @@ absl::Status SqliteBackend::CheckGuards(const std::vector<Guard>& guards) {
 absl::Status SqliteBackend::CommitTransaction() {
   const int result = commit_.Run();
   if (result == SQLITE_DONE) return absl::OkStatus();
-  const absl::Status failure = Failure(result, "commit to");
+  absl::Status failure = Failure(result, "commit to");
   if (sqlite3_get_autocommit(db_.get()) == 0) rollback_.Run();
   if ((result & 0xff) == SQLITE_FULL || (result & 0xff) == SQLITE_BUSY) return failure;
   // The frames of this commit may be whole in the WAL although syncing them failed, and a restart

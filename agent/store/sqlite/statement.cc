@@ -3,6 +3,7 @@
 
 #include <cerrno>
 #include <cstring>
+#include <system_error>
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/check.h"
@@ -19,7 +20,8 @@ absl::Status SqliteError(sqlite3* db, int result, absl::string_view what) {
   const int kind = result & 0xff;
   // It is that of the last system call that failed, so it explains input and output errors only.
   const bool io = kind == SQLITE_IOERR || kind == SQLITE_CANTOPEN || kind == SQLITE_FULL;
-  if (io && system_error != 0) absl::StrAppend(&message, " (", strerror(system_error), ")");
+  if (io && system_error != 0)
+    absl::StrAppend(&message, " (", std::generic_category().message(system_error), ")");
   const bool full = system_error == ENOSPC || system_error == EDQUOT || system_error == EFBIG;
   if (io && (kind == SQLITE_FULL || full)) {
     return absl::ResourceExhaustedError(absl::StrCat(message, "; make room on its file system"));
