@@ -87,7 +87,7 @@ Values ReadValues(const Options& options) {
   return values;
 }
 
-absl::StatusOr<v1::PutResponse> Send(const Options& options, std::vector<NamedValue> values,
+absl::StatusOr<v1::PutResponse> Send(const Options& options, const std::vector<NamedValue>& values,
                                      client::AdminClient& admin, absl::Duration timeout) {
   v1::PutRequest request;
   request.set_name(options.name);
@@ -129,7 +129,7 @@ void Run(const Options& options, Session& session) {
   }
   const auto admin = session.Admin();
   if (!admin.ok()) return session.Fail(context, admin.status());
-  const auto response = Send(options, *std::move(values), **admin, session.options.timeout);
+  const auto response = Send(options, *values, **admin, session.options.timeout);
   if (!response.ok()) return session.Fail(context, response.status());
   session.Print(session.json()
                     ? absl::StrCat(ToJson(*response).dump(2), "\n")

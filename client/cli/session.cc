@@ -63,7 +63,7 @@ void Session::Print(absl::string_view text) {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) {
       fprintf(stderr, "keyturn: cannot write the output: %s\n",
-              std::generic_category().message(errno));
+              std::generic_category().message(errno).c_str());
       exit_code_ = kExitError;
       return;
     }

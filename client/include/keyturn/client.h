@@ -16,6 +16,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -104,12 +105,16 @@ class Client {
   // The current value. Blocks at most `options.timeout`. A call that was cut off is made again
   // while time is left. Beside the codes of credentials.proto: UNAVAILABLE with IsUnreachable()
   // when there is no agent, DEADLINE_EXCEEDED.
-  virtual absl::StatusOr<Credential> Get(const std::string& name,
-                                         const GetOptions& options = {}) = 0;
+  virtual absl::StatusOr<Credential> Get(const std::string& name, const GetOptions& options) = 0;
+  absl::StatusOr<Credential> Get(const std::string& name) { return Get(name, GetOptions()); }
 
   // Up to 100 credentials in one call, each with its own result, in the order of `names`.
   virtual absl::StatusOr<std::vector<absl::StatusOr<Credential>>> BatchGet(
-      const std::vector<std::string>& names, const GetOptions& options = {}) = 0;
+      const std::vector<std::string>& names, const GetOptions& options) = 0;
+  absl::StatusOr<std::vector<absl::StatusOr<Credential>>> BatchGet(
+      const std::vector<std::string>& names) {
+    return BatchGet(names, GetOptions());
+  }
 
   // Tells `callback` about the credentials and every change of theirs, until the handle is
   // destroyed. Lost connections are made again and resumed without telling a version twice. The
@@ -117,9 +122,14 @@ class Client {
   // intermediate versions are skipped. The client must outlive the handle.
   virtual std::unique_ptr<WatchHandle> Watch(std::vector<std::string> names,
                                              std::function<void(WatchEvent)> callback,
-                                             WatchOptions options = {}) = 0;
+                                             WatchOptions options) = 0;
+  std::unique_ptr<WatchHandle> Watch(std::vector<std::string> names,
+                                     std::function<void(WatchEvent)> callback) {
+    return Watch(std::move(names), std::move(callback), WatchOptions());
+  }
 
-  virtual absl::StatusOr<Identity> WhoAmI(absl::Duration timeout = absl::Seconds(10)) = 0;
+  virtual absl::StatusOr<Identity> WhoAmI(absl::Duration timeout) = 0;
+  absl::StatusOr<Identity> WhoAmI() { return WhoAmI(absl::Seconds(10)); }
 
   // Waits until the agent takes calls, at most that long.
   virtual absl::Status WaitReady(absl::Duration timeout) = 0;
