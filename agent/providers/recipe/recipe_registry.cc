@@ -91,7 +91,8 @@ absl::Status RecipeRegistry::LoadDirectory(const std::string& path) {
     if (!text.ok()) return text.status();
     auto recipe = ReadRecipe(*text, file);
     if (!recipe.ok()) return recipe.status();
-    recipes_[(*recipe)->spec.recipe()] = *std::move(recipe);
+    const std::string name = (*recipe)->spec.recipe();
+    recipes_[name] = *std::move(recipe);
   }
   return absl::OkStatus();
 }

@@ -68,7 +68,7 @@ struct RecipeProvider::Shared : std::enable_shared_from_this<Shared> {
     TemplateValues values;
     values.manager = &listing->manager;
     Call(setup.recipe->list, values, cursor,
-         [self = shared_from_this(), listing](CallResult call, net::HttpReply reply) {
+         [self = shared_from_this(), listing](CallResult call, const net::HttpReply& reply) {
            self->TakePage(listing, std::move(call), reply);
          });
   }
@@ -104,17 +104,17 @@ void RecipeProvider::Create(const CredentialValue& manager, const std::string& t
   TemplateValues values;
   values.manager = &manager;
   values.tag = tag;
-  shared_->Call(
-      shared_->setup.recipe->create, values, "",
-      [shared = shared_, done = std::move(done)](CallResult call, net::HttpReply reply) mutable {
-        if (call.outcome != Outcome::kOk) return done(std::move(call), std::nullopt);
-        auto minted = ReadMinted(*shared->setup.recipe, reply);
-        if (!minted.has_value()) {
-          // The key may well be there; nobody knows what it is.
-          return done(Unreadable(std::move(call), Outcome::kUnknown), std::nullopt);
-        }
-        done(std::move(call), std::move(minted));
-      });
+  shared_->Call(shared_->setup.recipe->create, values, "",
+                [shared = shared_, done = std::move(done)](CallResult call,
+                                                           const net::HttpReply& reply) mutable {
+                  if (call.outcome != Outcome::kOk) return done(std::move(call), std::nullopt);
+                  auto minted = ReadMinted(*shared->setup.recipe, reply);
+                  if (!minted.has_value()) {
+                    // The key may well be there; nobody knows what it is.
+                    return done(Unreadable(std::move(call), Outcome::kUnknown), std::nullopt);
+                  }
+                  done(std::move(call), std::move(minted));
+                });
 }
 
 void RecipeProvider::List(const CredentialValue& manager, ListDone done) {
@@ -128,18 +128,20 @@ void RecipeProvider::Verify(const CredentialValue& key, Done done) {
   KEYTURN_CHECK(shared_->setup.recipe->verify.has_value(), "a recipe without verify is asked to");
   TemplateValues values;
   values.key = &key;
-  shared_->Call(
-      *shared_->setup.recipe->verify, values, "",
-      [done = std::move(done)](CallResult call, net::HttpReply) mutable { done(std::move(call)); });
+  shared_->Call(*shared_->setup.recipe->verify, values, "",
+                [done = std::move(done)](CallResult call, const net::HttpReply&) mutable {
+                  done(std::move(call));
+                });
 }
 
 void RecipeProvider::Revoke(const CredentialValue& manager, const std::string& key_id, Done done) {
   TemplateValues values;
   values.manager = &manager;
   values.key_id = key_id;
-  shared_->Call(
-      shared_->setup.recipe->revoke, values, "",
-      [done = std::move(done)](CallResult call, net::HttpReply) mutable { done(std::move(call)); });
+  shared_->Call(shared_->setup.recipe->revoke, values, "",
+                [done = std::move(done)](CallResult call, const net::HttpReply&) mutable {
+                  done(std::move(call));
+                });
 }
 
 }  // namespace keyturn::providers
