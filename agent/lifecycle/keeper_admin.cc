@@ -170,7 +170,7 @@ absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request) {
   value.primary = value.Find("value") != nullptr ? "value" : value.fields.back().name;
   v1::PutResponse response;
   if (token) {
-    const absl::Status status = PutRefreshToken(**state, value);
+    absl::Status status = PutRefreshToken(**state, value);
     if (!status.ok()) return status;
     return response;
   }

@@ -32,7 +32,7 @@ absl::string_view TakeWhile(absl::string_view& text, bool (*matches)(unsigned ch
 }  // namespace
 
 absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text) {
-  const absl::Status wrong = absl::InvalidArgumentError(
+  absl::Status wrong = absl::InvalidArgumentError(
       absl::StrCat("'", text, "' is not a duration: write 90d, 36h, 1h30m, 5s or 250ms"));
   absl::Duration total = absl::ZeroDuration();
   size_t next_unit = 0;

@@ -110,7 +110,7 @@ absl::Status Migrate(sqlite3* db, const std::string& path) {
         "BEGIN IMMEDIATE;", "PRAGMA application_id = ", kApplicationId, ";", migration.sql,
         "INSERT INTO migration (schema, since) VALUES (", schema + 1, ", '", migration.since, "');",
         "PRAGMA user_version = ", schema + 1, ";", "COMMIT");
-    const absl::Status migrated =
+    absl::Status migrated =
         Exec(db, sql, absl::StrCat("cannot bring ", path, " to schema ", schema + 1));
     if (!migrated.ok()) {
       sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
