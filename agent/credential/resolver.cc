@@ -59,7 +59,7 @@ std::optional<absl::Status> Resolver::TryGet(absl::string_view name, absl::Durat
   return answer;
 }
 
-void Resolver::Await(std::string name, absl::Duration min_remaining, absl::Duration timeout,
+void Resolver::Await(const std::string& name, absl::Duration min_remaining, absl::Duration timeout,
                      Done done) {
   // Answer a little before the caller gives up, so that the answer still reaches it.
   const absl::Duration wait = timeout - std::min(timeout / 10, absl::Milliseconds(50));

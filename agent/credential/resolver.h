@@ -35,7 +35,8 @@ class Resolver {
   // Calls `done` exactly once, from another thread, when the refresh ended or `timeout` is nearly
   // over (then with a value marked expiring if there is still a valid one). The flight goes on
   // whether or not anyone still waits.
-  void Await(std::string name, absl::Duration min_remaining, absl::Duration timeout, Done done);
+  void Await(const std::string& name, absl::Duration min_remaining, absl::Duration timeout,
+             Done done);
 
  private:
   absl::Status Final(absl::string_view name, absl::Duration min_remaining,

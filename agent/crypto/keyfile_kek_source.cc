@@ -74,7 +74,7 @@ absl::Status CreateKeyfile(const std::string& path, base::Random& random) {
   if (absl::Status s = base::MakeDirectory(parent, 0700); !s.ok()) return s;
   const std::string draft = absl::StrCat(path, ".draft");
   std::string key = random.Bytes(kSize);
-  const absl::Status written = base::WriteFileDurably(draft, key, 0400);
+  absl::Status written = base::WriteFileDurably(draft, key, 0400);
   base::Wipe(key);
   if (!written.ok()) return written;
 

@@ -78,7 +78,7 @@ void HttpTokenEndpoint::Request(TokenRequest request, Done done) {
       break;
   }
   http.body = base::Secret::Take(body);
-  http_.Send(std::move(http), [done = std::move(done)](net::HttpResult result) mutable {
+  http_.Send(std::move(http), [done = std::move(done)](const net::HttpResult& result) mutable {
     done(ReadTokenReply(result));
   });
 }
