@@ -38,8 +38,9 @@ std::string Absolute(const std::string& path) {
 }  // namespace
 
 bool Session::bold() const {
-  const char* no_color = getenv("NO_COLOR");
-  const char* terminal = getenv("TERM");
+  // Nothing in this program changes the environment.
+  const char* no_color = getenv("NO_COLOR");  // NOLINT(concurrency-mt-unsafe)
+  const char* terminal = getenv("TERM");      // NOLINT(concurrency-mt-unsafe)
   return !options.no_color && (no_color == nullptr || *no_color == '\0') &&
          (terminal == nullptr || strcmp(terminal, "dumb") != 0) && isatty(STDOUT_FILENO) == 1;
 }

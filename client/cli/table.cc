@@ -69,7 +69,7 @@ std::string Table::Render(bool bold_header) const {
   return text;
 }
 
-void Facts::Add(std::string name, std::string value) {
+void Facts::Add(std::string name, const std::string& value) {
   if (!value.empty()) facts_.emplace_back(std::move(name), Printable(value));
 }
 

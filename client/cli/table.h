@@ -32,7 +32,7 @@ class Table {
 // `name:   value` lines; facts without a value are left out.
 class Facts {
  public:
-  void Add(std::string name, std::string value);
+  void Add(std::string name, const std::string& value);
   std::string Render() const;
 
  private:
