@@ -115,7 +115,7 @@ void PeerServer::AcceptSome() {
     if (fd >= 0) {
       Serve(fd);
     } else if (errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS) {
-      Refused(0, std::generic_category().message(errno));
+      Refused(std::nullopt, std::generic_category().message(errno));
       PauseAccepting();
       return;
     } else if (errno != ECONNABORTED && errno != EINTR) {
@@ -130,7 +130,7 @@ void PeerServer::Serve(int fd) {
   if (!peer.ok()) {
     close(fd);
     if (peer.status().code() != absl::StatusCode::kUnauthenticated) {
-      Refused(0, peer.status().message());
+      Refused(std::nullopt, peer.status().message());
     }
     return;
   }
@@ -166,15 +166,13 @@ bool PeerServer::Watch(uint64_t id, const Connection& connection) {
          AddToEpoll(epoll_fd_, connection.process.pidfd(), EPOLLIN, ProcessKey(id));
 }
 
-void PeerServer::Refused(uid_t uid, absl::string_view cause) {
+void PeerServer::Refused(std::optional<uid_t> uid, absl::string_view cause) {
   ++refused_;
   const base::BootTime now = clock_.BootNow();
   if (now - refused_logged_ < kRefusedLogEvery) return;
-  log_.Write(observe::Level::kWarning, "connections_refused",
-             {{"socket", options_.name},
-              {"uid", static_cast<uint32_t>(uid)},
-              {"cause", cause},
-              {"count", refused_}});
+  observe::LogFields fields = {{"socket", options_.name}, {"cause", cause}, {"count", refused_}};
+  if (uid) fields.push_back({"uid", static_cast<uint32_t>(*uid)});
+  log_.Write(observe::Level::kWarning, "connections_refused", fields);
   refused_ = 0;
   refused_logged_ = now;
 }

@@ -9,6 +9,7 @@
 #include <deque>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -66,7 +67,8 @@ class PeerServer {
   void AcceptSome();
   void Serve(int fd);
   bool Watch(uint64_t id, const Connection& connection);
-  void Refused(uid_t uid, absl::string_view cause);
+  // `uid` is nullopt when nobody can say who called.
+  void Refused(std::optional<uid_t> uid, absl::string_view cause);
   void Bury(uint64_t id);
   void ReapLoop();
   void ShutAll(absl::Time deadline);

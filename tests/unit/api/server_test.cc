@@ -161,6 +161,8 @@ TEST_F(ServerTest, TheOverflowUidIsTurnedAway) {
   SetBlocking(fd);
   AwaitClosed(fd);
   close(fd);
+  // A turned-away caller sees only a closed socket; the log is where its owner finds out why.
+  log_.AwaitLine("uid 65534 stands for users without a mapping");
 }
 
 TEST_F(ServerTest, TheConnectionEndsWithTheProcessThatMadeIt) {

@@ -118,6 +118,53 @@ TEST_F(KeeperTest, ARotationThatIsRefusedLeavesTheKeyAndSaysWhy) {
   EXPECT_EQ(house_.log.Resolved("ROTATION_FAILED"), 1);
 }
 
+TEST_F(KeeperTest, ARefusalIsNotRepeatedWithinAMinute) {
+  UseFirstKey();
+  house_.provider->SetFaults([](ProviderCall call) {
+    return call == ProviderCall::kCreate ? fakes::ProviderFault{Kind::kRefuse, {}, {}}
+                                         : fakes::ProviderFault{};
+  });
+  std::optional<absl::Status> end;
+  Rotate(end);
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return end.has_value(); }, absl::Minutes(1)));
+  const int refused = house_.provider->calls(ProviderCall::kCreate);
+  for (int attempt = 1; attempt <= 5; ++attempt) {
+    house_.Advance(absl::Seconds(59));
+    ASSERT_EQ(house_.provider->calls(ProviderCall::kCreate), refused + attempt - 1);
+    ASSERT_TRUE(house_.AdvanceUntil(
+        [&] { return house_.provider->calls(ProviderCall::kCreate) == refused + attempt; },
+        absl::Minutes(10)))
+        << "it gave up";
+    house_.Advance(absl::Milliseconds(100));
+  }
+}
+
+TEST_F(KeeperTest, AfterAnAttemptItLooksOnceMoreAndThenOnlyHourly) {
+  UseFirstKey();
+  std::optional<absl::Status> end;
+  Rotate(end, /*until_done=*/true);
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return end.has_value(); }, absl::Hours(3)));
+  const int listed = house_.provider->calls(ProviderCall::kList);
+  house_.Advance(absl::Minutes(2));
+  EXPECT_EQ(house_.provider->calls(ProviderCall::kList), listed + 1) << "one look for late effects";
+  house_.Advance(absl::Minutes(50));
+  EXPECT_EQ(house_.provider->calls(ProviderCall::kList), listed + 1);
+  house_.Advance(absl::Hours(1));
+  EXPECT_EQ(house_.provider->calls(ProviderCall::kList), listed + 2) << "the hourly sweep";
+}
+
+TEST_F(KeeperTest, WhileARotationIsOpenTheOneAfterItIsShown) {
+  UseFirstKey();
+  const absl::Time from = house_.clock.WallNow();
+  const std::string old = Key();
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return Key() != old; }, absl::Hours(25)));
+  ASSERT_EQ(State(), "retiring");
+  const auto described = house_.Describe("app/key");
+  ASSERT_TRUE(described.ok());
+  EXPECT_GT(absl::FromUnixSeconds(described->summary().next_at().seconds()),
+            from + absl::Hours(46));
+}
+
 TEST_F(KeeperTest, ALostReplyLeavesNoOrphan) {
   UseFirstKey();
   const std::string old = Key();
