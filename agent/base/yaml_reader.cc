@@ -21,6 +21,7 @@
 #include "agent/base/duration_text.h"
 #include "agent/base/strict_yaml.h"
 #include "agent/base/yaml_node.h"
+#include "keyturn/v1/resources.pb.h"
 
 namespace keyturn::base {
 namespace {
@@ -211,6 +212,10 @@ absl::Status YamlReader::ReadMessage(const YamlNode& node, Message* out) {
   const Descriptor* type = out->GetDescriptor();
   if (type->full_name() == "google.protobuf.Duration") return ReadDuration(node, out);
   if (type->full_name() == "google.protobuf.Value") return ReadValue(node, out);
+  const std::string& short_form = type->options().GetExtension(v1::short_form);
+  if (node.kind == YamlNode::Kind::kScalar && !short_form.empty()) {
+    return ReadField(node, {out, type->FindFieldByName(short_form)});
+  }
   if (node.kind != YamlNode::Kind::kMap) {
     return Error(node, absl::StrCat("expected a map", Place(), ", found ", Kind(node)));
   }

@@ -19,6 +19,7 @@
 #include "agent/base/duration_text.h"
 #include "agent/base/strict_yaml.h"
 #include "agent/base/yaml_node.h"
+#include "keyturn/v1/resources.pb.h"
 
 namespace keyturn::base {
 namespace {
@@ -204,6 +205,14 @@ class Writer {
 
   void Sub(const Message& message, int indent) {
     const std::string& type = message.GetDescriptor()->full_name();
+    const std::string& short_form = message.GetDescriptor()->options().GetExtension(v1::short_form);
+    if (!short_form.empty()) {
+      std::vector<const FieldDescriptor*> set;
+      message.GetReflection()->ListFields(message, &set);
+      if (set.size() == 1 && set.front()->name() == short_form) {
+        return One(message, set.front(), -1, indent);
+      }
+    }
     if (type == "google.protobuf.Duration") {
       const auto& duration = static_cast<const google::protobuf::Duration&>(message);
       return Line(base::FormatDuration(absl::Seconds(duration.seconds()) +

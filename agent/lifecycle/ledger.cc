@@ -73,6 +73,7 @@ void Ledger::Apply(const store::Record& record) {
           [this](const store::RotationRecord& r) { credentials_[r.credential].rotation = r; },
           [this](const store::TagRecord& r) { credentials_[r.credential].tags[r.tag] = r; },
           [this](const store::RefreshRecord& r) { credentials_[r.credential].refresh = r; },
+          [this](const store::ConsumersRecord& r) { credentials_[r.credential].consumers = r; },
           [this](const store::HistoryRecord& r) {
             credentials_[r.credential].history[r.sequence] = r;
           },
@@ -90,12 +91,13 @@ void Ledger::Erase(const std::string& key) {
     policies_.erase(std::string(rest));
   } else if (kind == "credential") {
     credentials_.erase(std::string(rest));
-  } else if (kind == "rotation" || kind == "refresh") {
+  } else if (kind == "rotation" || kind == "refresh" || kind == "consumers") {
     // A credential deleted by the same transaction is gone already, with all its parts.
     const auto found = credentials_.find(rest);
     if (found == credentials_.end()) return;
     if (kind == "rotation") found->second.rotation.reset();
     if (kind == "refresh") found->second.refresh.reset();
+    if (kind == "consumers") found->second.consumers.consumers.clear();
   } else {
     // Names may hold slashes, the last segment never does.
     const size_t slash = rest.rfind('/');

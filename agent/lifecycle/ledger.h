@@ -21,6 +21,7 @@ struct CredentialState {
   std::map<uint64_t, store::VersionRecord> versions;
   std::optional<store::RotationRecord> rotation;
   std::optional<store::RefreshRecord> refresh;
+  store::ConsumersRecord consumers;
   std::map<std::string, store::TagRecord> tags;
   std::map<uint64_t, store::HistoryRecord> history;
 

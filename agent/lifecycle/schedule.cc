@@ -52,7 +52,7 @@ absl::Time NextRotation(const v1::RotateSpec& spec, absl::string_view name,
 }
 
 absl::Duration GraceOf(const v1::RotateSpec& spec) {
-  return spec.has_grace() ? ToDuration(spec.grace()) : kDefaultGrace;
+  return spec.grace().has_min() ? ToDuration(spec.grace().min()) : kDefaultGrace;
 }
 
 base::BackoffPolicy RetryPolicy(absl::Duration runway) {

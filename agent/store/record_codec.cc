@@ -70,6 +70,9 @@ struct EncodeVisitor {
   }
   base::Secret operator()(const TagRecord& r) { return Encode<internal::v1::StoredTag>(r); }
   base::Secret operator()(const RefreshRecord& r) { return Encode<internal::v1::StoredRefresh>(r); }
+  base::Secret operator()(const ConsumersRecord& r) {
+    return Encode<internal::v1::StoredConsumers>(r);
+  }
   base::Secret operator()(const HistoryRecord& r) { return Encode<internal::v1::StoredHistory>(r); }
 };
 
@@ -124,6 +127,7 @@ absl::StatusOr<Record> DecodeRecord(absl::string_view key, absl::string_view byt
   if (parsed->kind == kRotationKind) return Decode<internal::v1::StoredRotation>(*parsed, bytes);
   if (parsed->kind == kTagKind) return Decode<internal::v1::StoredTag>(*parsed, bytes);
   if (parsed->kind == kRefreshKind) return Decode<internal::v1::StoredRefresh>(*parsed, bytes);
+  if (parsed->kind == kConsumersKind) return Decode<internal::v1::StoredConsumers>(*parsed, bytes);
   return Decode<internal::v1::StoredHistory>(*parsed, bytes);
 }
 

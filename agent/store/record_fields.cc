@@ -44,6 +44,7 @@ void ToMessage(const CredentialRecord& record, pb::StoredCredential& message) {
   message.set_failure_code(record.failure_code);
   message.set_failure_detail(record.failure_detail);
   StoreTime(record.failure_since, message, &M::mutable_failure_since);
+  for (const std::string& id : record.disowned_key_ids) message.add_disowned_key_ids(id);
 }
 
 absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredCredential& message) {
@@ -60,6 +61,8 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredCredential
   record.failure_code = message.failure_code();
   record.failure_detail = message.failure_detail();
   record.failure_since = LoadTime(message.has_failure_since(), message.failure_since());
+  record.disowned_key_ids.assign(message.disowned_key_ids().begin(),
+                                 message.disowned_key_ids().end());
   return Record(std::move(record));
 }
 
@@ -122,6 +125,10 @@ void ToMessage(const RotationRecord& record, pb::StoredRotation& message) {
   message.set_last_error(record.last_error);
   message.set_clean_lists(record.clean_lists);
   message.set_step_failures(record.step_failures);
+  StoreTime(record.grace_max, message, &M::mutable_grace_max);
+  message.set_refusals(record.refusals);
+  message.set_target(record.target);
+  message.set_target_before(record.target_before.Reveal().data(), record.target_before.size());
 }
 
 absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRotation& message) {
@@ -150,6 +157,10 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRotation& 
   record.last_error = message.last_error();
   record.clean_lists = message.clean_lists();
   record.step_failures = message.step_failures();
+  record.grace_max = LoadTime(message.has_grace_max(), message.grace_max());
+  record.refusals = message.refusals();
+  record.target = message.target();
+  record.target_before = base::Secret(message.target_before());
   return Record(std::move(record));
 }
 
@@ -170,7 +181,6 @@ void ToMessage(const RefreshRecord& record, pb::StoredRefresh& message) {
   message.set_refresh_token(record.refresh_token.Reveal().data(), record.refresh_token.size());
   StoreTime(record.refresh_token_since, message, &M::mutable_refresh_token_since);
   StoreTime(record.refresh_token_expires_at, message, &M::mutable_refresh_token_expires_at);
-  message.set_inflight_hash(record.inflight_hash);
   StoreTime(record.inflight_since, message, &M::mutable_inflight_since);
   message.set_in_doubt(record.in_doubt);
   message.set_needs_consent(record.needs_consent);
@@ -185,10 +195,32 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRefresh& m
       LoadTime(message.has_refresh_token_since(), message.refresh_token_since());
   record.refresh_token_expires_at =
       LoadTime(message.has_refresh_token_expires_at(), message.refresh_token_expires_at());
-  record.inflight_hash = message.inflight_hash();
   record.inflight_since = LoadTime(message.has_inflight_since(), message.inflight_since());
   record.in_doubt = message.in_doubt();
   record.needs_consent = message.needs_consent();
+  return Record(std::move(record));
+}
+
+void ToMessage(const ConsumersRecord& record, pb::StoredConsumers& message) {
+  using M = pb::StoredConsumers::Consumer;
+  for (const ConsumersRecord::Consumer& consumer : record.consumers) {
+    M& stored = *message.add_consumers();
+    stored.set_principal(consumer.principal);
+    stored.set_version(consumer.version);
+    StoreTime(consumer.since, stored, &M::mutable_since);
+    StoreTime(consumer.last_given, stored, &M::mutable_last_given);
+    stored.set_acknowledged(consumer.acknowledged);
+  }
+}
+
+absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredConsumers& message) {
+  ConsumersRecord record;
+  record.credential = std::string(key.name);
+  for (const pb::StoredConsumers::Consumer& stored : message.consumers()) {
+    record.consumers.push_back(
+        {stored.principal(), stored.version(), LoadTime(stored.has_since(), stored.since()),
+         LoadTime(stored.has_last_given(), stored.last_given()), stored.acknowledged()});
+  }
   return Record(std::move(record));
 }
 

@@ -18,6 +18,7 @@ void ToMessage(const VersionRecord& record, internal::v1::StoredVersion& message
 void ToMessage(const RotationRecord& record, internal::v1::StoredRotation& message);
 void ToMessage(const TagRecord& record, internal::v1::StoredTag& message);
 void ToMessage(const RefreshRecord& record, internal::v1::StoredRefresh& message);
+void ToMessage(const ConsumersRecord& record, internal::v1::StoredConsumers& message);
 void ToMessage(const HistoryRecord& record, internal::v1::StoredHistory& message);
 
 absl::StatusOr<Record> FromMessage(const RowKey& key, const internal::v1::StoredProvider& message);
@@ -28,6 +29,7 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const internal::v1::Stored
 absl::StatusOr<Record> FromMessage(const RowKey& key, const internal::v1::StoredRotation& message);
 absl::StatusOr<Record> FromMessage(const RowKey& key, const internal::v1::StoredTag& message);
 absl::StatusOr<Record> FromMessage(const RowKey& key, const internal::v1::StoredRefresh& message);
+absl::StatusOr<Record> FromMessage(const RowKey& key, const internal::v1::StoredConsumers& message);
 absl::StatusOr<Record> FromMessage(const RowKey& key, const internal::v1::StoredHistory& message);
 
 }  // namespace keyturn::store

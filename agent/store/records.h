@@ -39,6 +39,8 @@ struct CredentialRecord {
   std::string failure_code;  // open failure, empty: none
   std::string failure_detail;
   absl::Time failure_since = kNever;
+  // Keys at the provider that a person has declared not to be Keyturn's.
+  std::vector<std::string> disowned_key_ids;
 };
 
 enum class VersionState { kPending, kCurrent, kRetiring, kRevoked, kFailed };
@@ -83,6 +85,10 @@ struct RotationRecord {
   std::string last_error;
   uint32_t clean_lists = 0;
   uint32_t step_failures = 0;
+  absl::Time grace_max = kNever;  // kNever: the grace ends at grace_until
+  uint32_t refusals = 0;          // of the secret that was chosen
+  std::string target;             // the slot or key that create replaces in place
+  base::Secret target_before;     // what the slot held before
 };
 
 // A tag that went to a provider and whose attempt is closed; the sweep deletes keys that carry it.
@@ -97,10 +103,22 @@ struct RefreshRecord {
   base::Secret refresh_token;
   absl::Time refresh_token_since = kNever;
   absl::Time refresh_token_expires_at = kNever;
-  std::string inflight_hash;
   absl::Time inflight_since = kNever;
   bool in_doubt = false;
   bool needs_consent = false;
+};
+
+// Who was given which version of a credential.
+struct ConsumersRecord {
+  struct Consumer {
+    std::string principal;
+    uint64_t version = 0;            // the newest one given
+    absl::Time since = kNever;       // when that one was given first
+    absl::Time last_given = kNever;  // and last
+    uint64_t acknowledged = 0;       // 0: none yet
+  };
+  std::string credential;
+  std::vector<Consumer> consumers;
 };
 
 struct HistoryRecord {

@@ -39,6 +39,7 @@ struct KeyVisitor {
   std::string operator()(const RotationRecord& r) { return RotationKey(r.credential); }
   std::string operator()(const TagRecord& r) { return TagKey(r.credential, r.tag); }
   std::string operator()(const RefreshRecord& r) { return RefreshKey(r.credential); }
+  std::string operator()(const ConsumersRecord& r) { return ConsumersKey(r.credential); }
   std::string operator()(const HistoryRecord& r) { return HistoryKey(r.credential, r.sequence); }
 };
 
@@ -56,6 +57,10 @@ std::string RotationKey(absl::string_view credential) {
 
 std::string RefreshKey(absl::string_view credential) {
   return absl::StrCat(kRefreshKind, "/", credential);
+}
+
+std::string ConsumersKey(absl::string_view credential) {
+  return absl::StrCat(kConsumersKind, "/", credential);
 }
 
 std::string TagKey(absl::string_view credential, absl::string_view tag) {
@@ -76,7 +81,7 @@ std::optional<RowKey> ParseRowKey(absl::string_view key) {
   parsed.name = key.substr(first + 1);
   if (parsed.kind == kProviderKind || parsed.kind == kPolicyKind ||
       parsed.kind == kCredentialKind || parsed.kind == kRotationKind ||
-      parsed.kind == kRefreshKind) {
+      parsed.kind == kRefreshKind || parsed.kind == kConsumersKind) {
     if (parsed.name.empty()) return std::nullopt;
     return parsed;
   }

@@ -19,6 +19,7 @@ inline constexpr absl::string_view kVersionKind = "version";
 inline constexpr absl::string_view kRotationKind = "rotation";
 inline constexpr absl::string_view kTagKind = "tag";
 inline constexpr absl::string_view kRefreshKind = "refresh";
+inline constexpr absl::string_view kConsumersKind = "consumers";
 inline constexpr absl::string_view kHistoryKind = "history";
 
 // Rows of the store itself; no record has such a key.

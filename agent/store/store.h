@@ -4,7 +4,8 @@
 //
 // Every record type has a key that follows from its contents (docs/formats/store.md):
 //   provider/NAME  policy/NAME  credential/NAME  version/NAME/N  rotation/NAME  refresh/NAME
-//   tag/NAME/TAG  history/NAME/N          (N as 20 digits, so that order is numeric)
+//   consumers/NAME  tag/NAME/TAG  history/NAME/N          (N as 20 digits, so that order is
+//   numeric)
 // A name may hold `/`, so the number or tag is always the last segment.
 #pragma once
 
@@ -21,13 +22,15 @@
 
 namespace keyturn::store {
 
-using Record = std::variant<ProviderRecord, PolicyRecord, CredentialRecord, VersionRecord,
-                            RotationRecord, TagRecord, RefreshRecord, HistoryRecord>;
+using Record =
+    std::variant<ProviderRecord, PolicyRecord, CredentialRecord, VersionRecord, RotationRecord,
+                 TagRecord, RefreshRecord, ConsumersRecord, HistoryRecord>;
 
 std::string KeyOf(const Record& record);
 std::string VersionKey(absl::string_view credential, uint64_t number);
 std::string RotationKey(absl::string_view credential);
 std::string RefreshKey(absl::string_view credential);
+std::string ConsumersKey(absl::string_view credential);
 std::string TagKey(absl::string_view credential, absl::string_view tag);
 std::string HistoryKey(absl::string_view credential, uint64_t sequence);
 

@@ -57,7 +57,9 @@ class ProviderConformance
       const std::string& tag, std::optional<base::CredentialValue> manager = std::nullopt) {
     int answers = 0;
     std::pair<Outcome, std::optional<providers::MintedKey>> got;
-    world_->provider().Create(manager.value_or(world_->manager()), tag,
+    providers::NewKey key;
+    key.tag = tag;
+    world_->provider().Create(manager.value_or(world_->manager()), key,
                               [&](CallResult r, std::optional<providers::MintedKey> m) {
                                 ++answers;
                                 got = {r.outcome, std::move(m)};
@@ -92,7 +94,7 @@ class ProviderConformance
                  std::optional<base::CredentialValue> manager = std::nullopt) {
     int answers = 0;
     Outcome got = Outcome::kUnknown;
-    world_->provider().Revoke(manager.value_or(world_->manager()), id, [&](CallResult r) {
+    world_->provider().Revoke(manager.value_or(world_->manager()), id, {}, [&](CallResult r) {
       ++answers;
       got = r.outcome;
     });

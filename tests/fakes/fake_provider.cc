@@ -196,7 +196,9 @@ FakeProvider::FakeProvider(Options options, base::Clock& clock, base::Executor& 
 
 const providers::Traits& FakeProvider::traits() const { return service_->options.traits; }
 
-void FakeProvider::Create(const CredentialValue& manager, const std::string& tag, CreateDone done) {
+void FakeProvider::Create(const CredentialValue& manager, const providers::NewKey& wanted,
+                          CreateDone done) {
+  const std::string& tag = wanted.tag;
   KEYTURN_CHECK(tag.size() <= traits().tag_max_length, "the tag is longer than the provider takes");
   using Reply = std::pair<CallResult, std::optional<MintedKey>>;
   service_->Start<Reply>(
@@ -268,7 +270,8 @@ void FakeProvider::Verify(const CredentialValue& key, Done done) {
       [](CallResult result) { return result; }, std::move(done));
 }
 
-void FakeProvider::Revoke(const CredentialValue& manager, const std::string& key_id, Done done) {
+void FakeProvider::Revoke(const CredentialValue& manager, const std::string& key_id,
+                          const CredentialValue&, Done done) {
   service_->Start<CallResult>(
       ProviderCall::kRevoke,
       [manager, key_id](Service& service) {

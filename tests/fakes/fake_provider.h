@@ -78,11 +78,12 @@ class FakeProvider final : public providers::Provider {
   FakeProvider(Options options, base::Clock& clock, base::Executor& executor);
 
   const providers::Traits& traits() const override;
-  void Create(const base::CredentialValue& manager, const std::string& tag,
+  void Create(const base::CredentialValue& manager, const providers::NewKey& key,
               CreateDone done) override;
   void List(const base::CredentialValue& manager, ListDone done) override;
   void Verify(const base::CredentialValue& key, Done done) override;
-  void Revoke(const base::CredentialValue& manager, const std::string& key_id, Done done) override;
+  void Revoke(const base::CredentialValue& manager, const std::string& key_id,
+              const base::CredentialValue& value, Done done) override;
 
   // The next calls of this kind that have no fault yet get these, in order.
   void InjectNext(ProviderCall call, ProviderFault fault);

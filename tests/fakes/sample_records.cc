@@ -34,6 +34,7 @@ store::CredentialRecord SampleCredential() {
   record.failure_code = "ROTATION_FAILED";
   record.failure_detail = "the provider answered 503";
   record.failure_since = At(3);
+  record.disowned_key_ids = {"key-a", "key-b"};
   return record;
 }
 
@@ -78,6 +79,10 @@ store::RotationRecord SampleRotation() {
   record.last_error = "timeout";
   record.clean_lists = 1;
   record.step_failures = 3;
+  record.grace_max = At(27);
+  record.refusals = 1;
+  record.target = "key2";
+  record.target_before = base::Secret("s3cr3t-before");
   return record;
 }
 
@@ -87,7 +92,6 @@ store::RefreshRecord SampleRefresh() {
   record.refresh_token = base::Secret("refresh-s3cr3t");
   record.refresh_token_since = At(30);
   record.refresh_token_expires_at = At(31);
-  record.inflight_hash = std::string("\0\x01\xfe\xff hash 16 by", 16);
   record.inflight_since = At(32);
   record.in_doubt = true;
   record.needs_consent = true;
@@ -111,6 +115,9 @@ std::vector<store::Record> SampleRecords() {
   policy.spec.add_on("support-bot/*");
 
   store::TagRecord tag{"support-bot/dify", "kt-testag-6-1", At(40)};
+  store::ConsumersRecord consumers{
+      "support-bot/dify",
+      {{"unix:uid=12,gid=34", 5, At(60), At(61), 4}, {"unix:uid=0,gid=0", 4, At(62), At(63), 0}}};
   store::HistoryRecord history{
       "support-bot/dify", 18446744073709551615u, At(51), At(50), "rotation", "done", 4, "in 3 s"};
 
@@ -122,6 +129,7 @@ std::vector<store::Record> SampleRecords() {
   records.emplace_back(SampleRotation());
   records.emplace_back(std::move(tag));
   records.emplace_back(SampleRefresh());
+  records.emplace_back(std::move(consumers));
   records.emplace_back(std::move(history));
   return records;
 }

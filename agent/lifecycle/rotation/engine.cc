@@ -15,18 +15,6 @@
 namespace keyturn::lifecycle::rotation {
 namespace {
 
-const char* ClassName(providers::ProviderClass provider_class) {
-  switch (provider_class) {
-    case providers::ProviderClass::kTagged:
-      return "tagged";
-    case providers::ProviderClass::kUntagged:
-      return "untagged";
-    case providers::ProviderClass::kListed:
-      return "listed";
-  }
-  return "";
-}
-
 // tests/crash ends the process at each of these.
 void Point(absl::string_view state, absl::string_view where) {
   base::CrashPoint(absl::StrCat("rotation:", state, ":", where));
@@ -185,13 +173,14 @@ void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status
   const absl::Duration wait =
       base::Backoff({absl::Seconds(1), absl::Seconds(30)}, ++run.commit_failures,
                     absl::ZeroDuration(), env_.random);
-  env_.failures.Open({.code = observe::FailureCode::kStoreFull,
-                      .credential = name,
-                      .provider_class = ClassName(run.provider->traits().provider_class),
-                      .attempt = run.commit_failures,
-                      .cause = absl::IsResourceExhausted(why) ? "disk_full" : "store_error",
-                      .next_retry = env_.clock.WallNow() + wait,
-                      .detail = std::string(why.message())});
+  env_.failures.Open(
+      {.code = observe::FailureCode::kStoreFull,
+       .credential = name,
+       .provider_class = providers::ProviderClassName(run.provider->traits().provider_class),
+       .attempt = run.commit_failures,
+       .cause = absl::IsResourceExhausted(why) ? "disk_full" : "store_error",
+       .next_retry = env_.clock.WallNow() + wait,
+       .detail = std::string(why.message())});
   run.timer = env_.executor.After(wait, [this, name, number = run.number, step = std::move(step),
                                          held_at = env_.clock.BootNow()]() mutable {
     const auto found = runs_.find(name);
@@ -262,16 +251,17 @@ void Engine::RaiseAlerts(const std::string& name, const Run& run, const Step& st
   const CredentialState* state = env_.ledger.Find(name);
   if (!step.alert || state == nullptr) return;
   const auto* wait = std::get_if<Wait>(&step.effect);
-  env_.failures.Open({.code = step.alert->code,
-                      .credential = name,
-                      .provider = state->record.spec.provider(),
-                      .provider_class = ClassName(run.provider->traits().provider_class),
-                      .attempt = std::max(run.record.attempt, run.record.step_failures),
-                      .cause = step.alert->cause,
-                      .http_status = step.alert->http_status,
-                      .next_retry = wait == nullptr ? absl::InfinitePast() : wait->until,
-                      .runway = RunwayOf(*state),
-                      .detail = step.alert->detail});
+  env_.failures.Open(
+      {.code = step.alert->code,
+       .credential = name,
+       .provider = state->record.spec.provider(),
+       .provider_class = providers::ProviderClassName(run.provider->traits().provider_class),
+       .attempt = std::max(run.record.attempt, run.record.step_failures),
+       .cause = step.alert->cause,
+       .http_status = step.alert->http_status,
+       .next_retry = wait == nullptr ? absl::InfinitePast() : wait->until,
+       .runway = RunwayOf(*state),
+       .detail = step.alert->detail});
 }
 
 void Engine::WaitUntil(const std::string& name, Run& run, absl::Time until) {
@@ -296,15 +286,16 @@ void Engine::Finish(const std::string& name, const Close& close) {
   const bool failed = IsFailure(close.ending) && !run.sweep_only;
   const CredentialState* state = env_.ledger.Find(name);
   if (failed && state != nullptr) {
-    env_.failures.Open({.code = FailureOf(close.ending),
-                        .credential = name,
-                        .provider = state->record.spec.provider(),
-                        .provider_class = ClassName(run.provider->traits().provider_class),
-                        .attempt = run.record.attempt,
-                        .cause = close.cause,
-                        .http_status = close.http_status,
-                        .next_retry = state->record.next_due,
-                        .runway = RunwayOf(*state)});
+    env_.failures.Open(
+        {.code = FailureOf(close.ending),
+         .credential = name,
+         .provider = state->record.spec.provider(),
+         .provider_class = providers::ProviderClassName(run.provider->traits().provider_class),
+         .attempt = run.record.attempt,
+         .cause = close.cause,
+         .http_status = close.http_status,
+         .next_retry = state->record.next_due,
+         .runway = RunwayOf(*state)});
   }
   const absl::Status status =
       !failed
@@ -385,13 +376,19 @@ void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
       });
 }
 
+providers::NewKey Engine::NewKeyFor(const Run& run) const {
+  providers::NewKey key;
+  key.tag = run.record.tag;
+  return key;
+}
+
 void Engine::CallWithManager(const std::string& name, const Effect& effect,
                              const base::CredentialValue& manager) {
   Run& run = runs_.at(name);
   providers::Provider& provider = *run.provider;
   if (std::holds_alternative<CallCreate>(effect)) {
     provider.Create(
-        manager, run.record.tag,
+        manager, NewKeyFor(run),
         Expect(name, run, [](providers::CallResult r, std::optional<providers::MintedKey> key) {
           return CreateReplied{std::move(r), std::move(key)};
         }));
@@ -402,7 +399,7 @@ void Engine::CallWithManager(const std::string& name, const Effect& effect,
           return ListReplied{std::move(r), std::move(keys)};
         }));
   } else if (const auto* revoke = std::get_if<CallRevoke>(&effect)) {
-    provider.Revoke(manager, revoke->key_id, Expect(name, run, [](providers::CallResult r) {
+    provider.Revoke(manager, revoke->key_id, {}, Expect(name, run, [](providers::CallResult r) {
                       return RevokeReplied{std::move(r)};
                     }));
   }

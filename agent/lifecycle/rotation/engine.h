@@ -104,6 +104,7 @@ class Engine {
   void Call(const std::string& name, Run& run, const Effect& effect);
   void CallWithManager(const std::string& name, const Effect& effect,
                        const base::CredentialValue& manager);
+  providers::NewKey NewKeyFor(const Run& run) const;
   void WaitUntil(const std::string& name, Run& run, absl::Time until);
   void Finish(const std::string& name, const Close& close);
   void Announce(Run& run, const Step& step);

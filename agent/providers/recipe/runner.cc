@@ -99,11 +99,10 @@ RecipeProvider::RecipeProvider(Setup setup, net::HttpClient& http, const base::C
 
 const Traits& RecipeProvider::traits() const { return shared_->setup.traits; }
 
-void RecipeProvider::Create(const CredentialValue& manager, const std::string& tag,
-                            CreateDone done) {
+void RecipeProvider::Create(const CredentialValue& manager, const NewKey& key, CreateDone done) {
   TemplateValues values;
   values.manager = &manager;
-  values.tag = tag;
+  values.tag = key.tag;
   shared_->Call(shared_->setup.recipe->create, values, "",
                 [shared = shared_, done = std::move(done)](CallResult call,
                                                            const net::HttpReply& reply) mutable {
@@ -134,7 +133,8 @@ void RecipeProvider::Verify(const CredentialValue& key, Done done) {
                 });
 }
 
-void RecipeProvider::Revoke(const CredentialValue& manager, const std::string& key_id, Done done) {
+void RecipeProvider::Revoke(const CredentialValue& manager, const std::string& key_id,
+                            const CredentialValue&, Done done) {
   TemplateValues values;
   values.manager = &manager;
   values.key_id = key_id;

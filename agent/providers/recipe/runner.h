@@ -30,11 +30,11 @@ class RecipeProvider final : public Provider {
   RecipeProvider(Setup setup, net::HttpClient& http, const base::Clock& clock);
 
   const Traits& traits() const override;
-  void Create(const base::CredentialValue& manager, const std::string& tag,
-              CreateDone done) override;
+  void Create(const base::CredentialValue& manager, const NewKey& key, CreateDone done) override;
   void List(const base::CredentialValue& manager, ListDone done) override;
   void Verify(const base::CredentialValue& key, Done done) override;
-  void Revoke(const base::CredentialValue& manager, const std::string& key_id, Done done) override;
+  void Revoke(const base::CredentialValue& manager, const std::string& key_id,
+              const base::CredentialValue& value, Done done) override;
 
  private:
   struct Shared;

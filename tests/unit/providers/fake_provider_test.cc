@@ -16,6 +16,12 @@ using providers::CallResult;
 using providers::Outcome;
 using providers::ProviderClass;
 
+providers::NewKey Named(const std::string& tag) {
+  providers::NewKey key;
+  key.tag = tag;
+  return key;
+}
+
 class FakeProviderTest : public testing::Test {
  protected:
   FakeProviderTest() { Make({}); }
@@ -28,10 +34,11 @@ class FakeProviderTest : public testing::Test {
   void Create() {
     result_.reset();
     minted_.reset();
-    provider_->Create({}, "kt-tag", [this](CallResult r, std::optional<providers::MintedKey> m) {
-      result_ = r.outcome;
-      minted_ = std::move(m);
-    });
+    provider_->Create({}, Named("kt-tag"),
+                      [this](CallResult r, std::optional<providers::MintedKey> m) {
+                        result_ = r.outcome;
+                        minted_ = std::move(m);
+                      });
   }
   Outcome Verify(const std::string& value) {
     std::optional<Outcome> outcome;

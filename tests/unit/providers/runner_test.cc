@@ -115,7 +115,7 @@ class RunnerTest : public testing::Test {
   }
   CallResult Revoke(const std::string& id = "7") {
     std::optional<CallResult> got;
-    provider_->Revoke(manager_, id, [&](CallResult r) { got = r; });
+    provider_->Revoke(manager_, id, {}, [&](CallResult r) { got = r; });
     executor_.AdvanceBy(absl::Seconds(1));
     EXPECT_TRUE(got.has_value());
     return got.value_or(CallResult());

@@ -95,7 +95,7 @@ class ShippedRecipesTest : public testing::Test {
   }
   Outcome Revoke(Provider& provider) {
     Outcome outcome = Outcome::kUnknown;
-    provider.Revoke(manager_, "k1", [&](CallResult r) { outcome = r.outcome; });
+    provider.Revoke(manager_, "k1", {}, [&](CallResult r) { outcome = r.outcome; });
     executor_.AdvanceBy(absl::Seconds(1));
     return outcome;
   }
