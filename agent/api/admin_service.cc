@@ -19,6 +19,7 @@ constexpr bool kChange = true;
 constexpr bool kLook = false;
 
 uint64_t VersionOf(const v1::PutResponse& response) { return response.version(); }
+uint64_t VersionOf(const v1::UndoResponse& response) { return response.version(); }
 uint64_t VersionOf(const v1::RefreshResponse& response) { return response.version(); }
 template <class Response>
 uint64_t VersionOf(const Response&) {
@@ -157,6 +158,24 @@ grpc::ServerUnaryReactor* AdminService::Refresh(grpc::CallbackServerContext* con
   const absl::Status allowed = AuthorizeNamed("Refresh", request->name(), event);
   return Call(context, allowed, std::move(event), kChange, response,
               [&](auto answer) { lifecycle_.Refresh(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Undo(grpc::CallbackServerContext* context,
+                                             const v1::UndoRequest* request,
+                                             v1::UndoResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("Undo", request->name(), event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.Undo(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Disown(grpc::CallbackServerContext* context,
+                                               const v1::DisownRequest* request,
+                                               v1::DisownResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("Disown", request->name(), event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.Disown(*request, std::move(answer)); });
 }
 
 grpc::ServerUnaryReactor* AdminService::History(grpc::CallbackServerContext* context,

@@ -63,6 +63,12 @@ class AdminService final : public v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;
+  grpc::ServerUnaryReactor* Undo(grpc::CallbackServerContext* context,
+                                 const v1::UndoRequest* request,
+                                 v1::UndoResponse* response) override;
+  grpc::ServerUnaryReactor* Disown(grpc::CallbackServerContext* context,
+                                   const v1::DisownRequest* request,
+                                   v1::DisownResponse* response) override;
   grpc::ServerWriteReactor<v1::RotateResponse>* Rotate(grpc::CallbackServerContext* context,
                                                        const v1::RotateRequest* request) override;
 

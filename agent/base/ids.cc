@@ -60,6 +60,25 @@ std::string NewId(Random& random) {
   return id;
 }
 
+Secret NewSecret(Random& random, size_t length) {
+  static constexpr char kAlphabet[] =
+      "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+  constexpr unsigned kLetters = sizeof(kAlphabet) - 1;
+  // Bytes beyond the last whole alphabet would make its first letters likelier.
+  constexpr unsigned kUsable = 256 - 256 % kLetters;
+  std::string text;
+  text.reserve(length);
+  while (text.size() < length) {
+    std::string bytes = random.Bytes(2 * length);
+    for (const char c : bytes) {
+      const auto byte = static_cast<unsigned char>(c);
+      if (byte < kUsable && text.size() < length) text.push_back(kAlphabet[byte % kLetters]);
+    }
+    Wipe(bytes);
+  }
+  return Secret::Take(text);
+}
+
 absl::Status CheckName(absl::string_view what, absl::string_view name) {
   if (name.empty()) return absl::InvalidArgumentError(absl::StrCat(what, " is empty"));
   if (name.size() > 253) {

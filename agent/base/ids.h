@@ -7,11 +7,15 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "agent/base/random.h"
+#include "agent/base/secret.h"
 
 namespace keyturn::base {
 
 // 16 random characters of a-z2-7 (80 bits), safe in tags, file names and headers.
 std::string NewId(Random& random);
+
+// `length` letters and digits, each as likely as any other: 5.95 bits a character.
+Secret NewSecret(Random& random, size_t length);
 
 // OK for 1-253 characters of `a-z 0-9 . _ -` in non-empty segments separated by `/`, none of them
 // `.` or `..`. Else InvalidArgument that says what is wrong with it. `what` opens the message.

@@ -32,8 +32,9 @@ std::optional<absl::Status> Resolver::TryGet(absl::string_view name, absl::Durat
   const bool known = snapshot_.Read(name, [&](const SnapshotEntry& entry) {
     if (!entry.unavailable.ok()) {
       answer = entry.unavailable;
-    } else if (!entry.is_token && entry.version != 0) {
-      // A key's expiry is watched, not mended by waiting.
+    } else if (!entry.is_token && entry.version != 0 && clock_.BootNow() < entry.hard) {
+      // A key's expiry is watched, not mended by waiting. (Past `hard`, it is being replaced in
+      // place, and that is worth a short wait.)
       if (clock_.BootNow() >= entry.expires) {
         answer = base::WithReason(
             absl::UnavailableError(absl::StrCat("the value of \"", name, "\" has expired")),

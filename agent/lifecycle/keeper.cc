@@ -16,6 +16,10 @@ namespace {
 // After downtime, overdue rotations begin within this much, each at its own moment.
 constexpr absl::Duration kSpread = absl::Minutes(1);
 constexpr absl::Duration kSweepEvery = absl::Hours(1);
+// A slot in use that somebody regenerates is a dead key until it is read again.
+constexpr absl::Duration kDriftEvery = absl::Minutes(5);
+// How long a get waits while the key in use is being replaced in place.
+constexpr absl::Duration kRollWait = absl::Seconds(5);
 // Timers look again at least this often, because the wall clock may be set meanwhile.
 constexpr absl::Duration kLookAgain = absl::Minutes(10);
 constexpr absl::Duration kExpiryWarning = absl::Hours(7 * 24);
@@ -30,8 +34,8 @@ Keeper::Keeper(const Dependencies& dependencies)
                  [this](const std::string& name) { Publish(name); }),
       engine_({ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures, deps_.log},
               {[this](const std::string& name) { return ProviderOf(name); },
-               [this](const std::string& provider, rotation::Engine::ManagerValue done) {
-                 ManagerOf(provider, std::move(done));
+               [this](const std::string& credential, rotation::Engine::ManagerValue done) {
+                 ManagerOf(credential, std::move(done));
                },
                [this](const std::string& name) { Publish(name); },
                [this](const std::string& name, bool attempted) { OnClosed(name, attempted); }}) {}
@@ -60,11 +64,19 @@ void Keeper::BuildProviders() {
   }
 }
 
-absl::StatusOr<std::shared_ptr<providers::Provider>> Keeper::ProviderOf(
-    const std::string& credential) {
+std::string Keeper::MakerOf(const std::string& credential) const {
   const CredentialState* state = ledger_.Find(credential);
-  const auto found =
-      state == nullptr ? providers_.end() : providers_.find(state->record.spec.provider());
+  if (state == nullptr) return "";
+  // A key that replaces itself cannot once it is lost. The very first one a person brings.
+  const v1::CredentialSpec& spec = state->record.spec;
+  const bool recovers = !spec.recovery().empty() && state->record.current_version == 0 &&
+                        state->record.last_version != 0;
+  return recovers ? spec.recovery() : spec.provider();
+}
+
+absl::StatusOr<std::shared_ptr<providers::Provider>> Keeper::ProviderOf(
+    const std::string& credential) const {
+  const auto found = providers_.find(MakerOf(credential));
   if (found == providers_.end()) {
     return absl::FailedPreconditionError(
         "its provider cannot be used; the log says why (provider_unusable)");
@@ -72,8 +84,25 @@ absl::StatusOr<std::shared_ptr<providers::Provider>> Keeper::ProviderOf(
   return found->second;
 }
 
-void Keeper::ManagerOf(const std::string& provider, rotation::Engine::ManagerValue done) {
-  const auto found = ledger_.providers().find(provider);
+bool Keeper::IsManual(const std::string& credential) const {
+  const auto provider = ProviderOf(credential);
+  return provider.ok() && (*provider)->traits().provider_class == providers::ProviderClass::kManual;
+}
+
+bool Keeper::WaitsForPerson(const CredentialState& state) const {
+  if (state.record.current_version != 0 || state.record.spec.provider().empty()) return false;
+  const auto provider = ProviderOf(state.record.name);
+  if (!provider.ok()) return false;
+  const providers::ProviderClass c = (*provider)->traits().provider_class;
+  // Rolling a key that others may still use ends it: somebody has to bring it here first, or to ask
+  // for the roll.
+  const bool never_had = state.record.last_version == 0;
+  return c == providers::ProviderClass::kManual || c == providers::ProviderClass::kSelfRoll ||
+         (c == providers::ProviderClass::kRoll && never_had);
+}
+
+void Keeper::ManagerOf(const std::string& credential, rotation::Engine::ManagerValue done) {
+  const auto found = ledger_.providers().find(MakerOf(credential));
   const std::string name = found == ledger_.providers().end() ? "" : found->second.spec.manager();
   if (name.empty()) {
     done(base::CredentialValue{});
@@ -116,7 +145,7 @@ void Keeper::Adopt(const std::string& name, bool fetch_now) {
       Publish(name);
       if (missing) break;
       PlanRotation(name);
-      PlanSweep(name, kSweepEvery);
+      PlanSweep(name, SweepEvery(name));
       break;
     default:
       Publish(name);
@@ -128,6 +157,11 @@ void Keeper::PlanRotation(const std::string& name) {
   const CredentialState& state = *ledger_.Find(name);
   Plan& plan = plans_[name];
   deps_.executor.Cancel(plan.rotation);
+  if (IsManual(name)) return PlanReminder(name);
+  if (WaitsForPerson(state)) {
+    plan.rotation_at = absl::InfiniteFuture();
+    return;
+  }
   const absl::Time now = deps_.clock.WallNow();
   const absl::Duration every = ToDuration(state.record.spec.rotate().every());
   absl::Time due = state.record.next_due;
@@ -151,14 +185,22 @@ void Keeper::PlanRotation(const std::string& name) {
 }
 
 void Keeper::PlanSweep(const std::string& name, absl::Duration wait) {
+  if (IsManual(name)) return;  // what a person makes is not Keyturn's to sweep
   Plan& plan = plans_[name];
   deps_.executor.Cancel(plan.sweep);
   plan.sweep = deps_.executor.After(wait, [this, name] {
     if (ledger_.Find(name) == nullptr) return;
     // A run that is under way lists by itself before it begins anything.
     if (!engine_.Running(name)) engine_.Start(name, /*sweep_only=*/true);
-    PlanSweep(name, kSweepEvery);
+    PlanSweep(name, SweepEvery(name));
   });
+}
+
+absl::Duration Keeper::SweepEvery(const std::string& name) const {
+  const auto provider = ProviderOf(name);
+  const bool slots =
+      provider.ok() && (*provider)->traits().provider_class == providers::ProviderClass::kDualSlot;
+  return slots ? kDriftEvery : kSweepEvery;
 }
 
 // For values that nobody but a person can replace.
@@ -188,6 +230,42 @@ void Keeper::PlanExpiryWarning(const std::string& name) {
       [this, name] {
         if (ledger_.Find(name) != nullptr) PlanExpiryWarning(name);
       });
+}
+
+// Class manual: a person has to bring the next key, and is told in good time.
+void Keeper::PlanReminder(const std::string& name) {
+  const CredentialState& state = *ledger_.Find(name);
+  Plan& plan = plans_[name];
+  deps_.executor.Cancel(plan.rotation);
+  plan.rotation_at =
+      state.record.next_due == store::kNever ? absl::InfiniteFuture() : state.record.next_due;
+  if (state.record.current_version == 0) return;
+  const absl::Time now = deps_.clock.WallNow();
+  const Reminder reminder = ReminderAt(state.record.next_due, now);
+  if (reminder.due) {
+    deps_.failures.Open(
+        {.code = observe::FailureCode::kManualRotationDue,
+         .credential = name,
+         .provider = state.record.spec.provider(),
+         .provider_class = providers::ProviderClassName(providers::ProviderClass::kManual),
+         .cause = state.record.next_due <= now ? "overdue" : "due_soon",
+         .runway = state.record.next_due - now,
+         .detail =
+             absl::StrCat("make a new key at the provider and store it: keyturn put ", name)});
+  } else {
+    deps_.failures.Resolve(observe::FailureCode::kManualRotationDue, name);
+  }
+  plan.rotation = deps_.executor.After(
+      std::clamp(reminder.next - now, absl::Duration(absl::Seconds(1)), absl::Duration(kLookAgain)),
+      [this, name, next = reminder.next] { LookAtReminder(name, next); });
+}
+
+void Keeper::LookAtReminder(const std::string& name, absl::Time next) {
+  if (ledger_.Find(name) == nullptr) return;
+  const absl::Time now = deps_.clock.WallNow();
+  if (now >= next) return PlanReminder(name);
+  plans_[name].rotation = deps_.executor.After(std::min(next - now, absl::Duration(kLookAgain)),
+                                               [this, name, next] { LookAtReminder(name, next); });
 }
 
 void Keeper::OnClosed(const std::string& name, bool attempted) {
@@ -228,6 +306,12 @@ void Keeper::Publish(const std::string& name) {
                                             "it: keyturn put ",
                                             missing)),
                            "NO_VALUE_YET", {{"credential", name}, {"missing", missing}});
+    } else if (WaitsForPerson(state)) {
+      out.unavailable = base::WithReason(
+          absl::FailedPreconditionError(absl::StrCat(
+              "\"", name, "\" has no value", state.record.last_version == 0 ? " yet" : " any more",
+              "; an administrator can store one: keyturn put ", name)),
+          "NO_VALUE_YET", {{"credential", name}});
     } else if (out.kind == v1::API_KEY) {
       out.unavailable = base::WithRetry(
           base::WithReason(absl::UnavailableError(
@@ -260,6 +344,11 @@ void Keeper::Publish(const std::string& name) {
   } else if (out.kind == v1::API_KEY && state.record.next_due != store::kNever) {
     out.refresh_after = state.record.next_due;
   }
+  if (engine_.Rolling(name)) {
+    out.hard = deps_.clock.BootNow();  // whoever asks waits for the outcome, for a while
+  } else {
+    EndRollWaits(name);
+  }
   const v1::CredentialSpec& spec = state.record.spec;
   const v1::Attach& attach = spec.has_oauth() ? spec.oauth().attach() : spec.static_().attach();
   out.attach_header = attach.header();
@@ -283,6 +372,7 @@ void Keeper::Forget(const std::string& name) {
     deps_.executor.Cancel(plan->second.rotation);
     deps_.executor.Cancel(plan->second.sweep);
     deps_.executor.Cancel(plan->second.expiry);
+    EndRollWaits(name);
     plans_.erase(plan);
   }
   deps_.failures.ResolveAll(name);
@@ -302,8 +392,41 @@ absl::Time Keeper::NextAt(const std::string& name) const {
 
 void Keeper::EnsureFresh(std::string name, absl::Duration timeout, Done done) {
   deps_.executor.Post([this, name = std::move(name), timeout, done = std::move(done)]() mutable {
-    refresher_.EnsureFresh(name, timeout, std::move(done));
+    if (engine_.Rolling(name)) {
+      AwaitRoll(name, timeout, std::move(done));
+    } else if (const CredentialState* state = ledger_.Find(name);
+               state != nullptr && !state->record.spec.has_oauth()) {
+      done(absl::OkStatus());  // the roll ended while the call was on its way here
+    } else {
+      refresher_.EnsureFresh(name, timeout, std::move(done));
+    }
   });
+}
+
+void Keeper::AwaitRoll(const std::string& name, absl::Duration timeout, Done done) {
+  Plan& plan = plans_[name];
+  plan.roll_waits.push_back(std::move(done));
+  if (plan.roll_waits.size() > 1) return;
+  // Whoever comes first sets the time for all: it is short anyway.
+  plan.roll =
+      deps_.executor.After(std::min(timeout, kRollWait), [this, name] { EndRollWaits(name); });
+}
+
+void Keeper::EndRollWaits(const std::string& name) {
+  const auto plan = plans_.find(name);
+  if (plan == plans_.end() || plan->second.roll_waits.empty()) return;
+  deps_.executor.Cancel(plan->second.roll);
+  std::vector<Done> waits = std::move(plan->second.roll_waits);
+  plan->second.roll_waits.clear();
+  const absl::Status status =
+      engine_.Rolling(name)
+          ? base::WithReason(absl::UnavailableError("the key is still being replaced"),
+                             "ROTATION_UNDER_WAY", {{"credential", name}})
+          : absl::OkStatus();
+  // Not from within the publishing: the new value has to be there first.
+  for (Done& wait : waits) {
+    deps_.executor.Post([wait = std::move(wait), status]() mutable { wait(status); });
+  }
 }
 
 }  // namespace keyturn::lifecycle

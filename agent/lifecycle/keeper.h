@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "agent/base/clock.h"
 #include "agent/base/executor.h"
@@ -57,6 +58,8 @@ class Keeper final : public Lifecycle {
   void Refresh(v1::RefreshRequest request, Answer<v1::RefreshResponse> done) override;
   void History(v1::HistoryRequest request, Answer<v1::HistoryResponse> done) override;
   void Status(Answer<v1::StatusResponse> done) override;
+  void Undo(v1::UndoRequest request, Answer<v1::UndoResponse> done) override;
+  void Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) override;
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;
 
@@ -65,6 +68,9 @@ class Keeper final : public Lifecycle {
     base::Executor::TimerId rotation = 0;
     base::Executor::TimerId sweep = 0;
     base::Executor::TimerId expiry = 0;
+    base::Executor::TimerId roll = 0;
+    // Who asked while a call was under way that replaces the key in use.
+    std::vector<Done> roll_waits;
     absl::Time rotation_at = absl::InfiniteFuture();
   };
 
@@ -77,13 +83,29 @@ class Keeper final : public Lifecycle {
   void OnClosed(const std::string& name, bool attempted);
   void Forget(const std::string& name);
 
-  absl::StatusOr<std::shared_ptr<providers::Provider>> ProviderOf(const std::string& credential);
-  void ManagerOf(const std::string& provider, rotation::Engine::ManagerValue done);
+  // The name of the provider that makes the credential's next key.
+  std::string MakerOf(const std::string& credential) const;
+  absl::StatusOr<std::shared_ptr<providers::Provider>> ProviderOf(
+      const std::string& credential) const;
+  void ManagerOf(const std::string& credential, rotation::Engine::ManagerValue done);
+  // Whether a person brings the keys.
+  bool IsManual(const std::string& credential) const;
+  // Whether only a person can store the next value, because there is none to go on from.
+  bool WaitsForPerson(const CredentialState& state) const;
+  void PlanReminder(const std::string& name);
+  void LookAtReminder(const std::string& name, absl::Time next);
+  absl::Duration SweepEvery(const std::string& name) const;
+  void AwaitRoll(const std::string& name, absl::Duration timeout, Done done);
+  void EndRollWaits(const std::string& name);
   void BuildProviders();
 
   absl::StatusOr<v1::ApplyResponse> ApplyNow(const v1::ApplyRequest& request, bool dry_run);
   void Adjust(const v1::ApplyResponse& changes);
-  absl::StatusOr<v1::PutResponse> PutNow(const v1::PutRequest& request);
+  absl::StatusOr<base::CredentialValue> ReadValue(const v1::PutRequest& request) const;
+  absl::StatusOr<v1::PutResponse> PutNow(const v1::PutRequest& request,
+                                         base::CredentialValue value);
+  void Bring(const v1::PutRequest& request, base::CredentialValue value,
+             Answer<v1::PutResponse> done);
   absl::Status PutRefreshToken(const CredentialState& state, const base::CredentialValue& value);
   absl::StatusOr<uint64_t> PutVersion(const CredentialState& state, base::CredentialValue value,
                                       const v1::PutRequest& request);

@@ -16,7 +16,6 @@ namespace {
 
 constexpr uint32_t kHistoryDefault = 20;
 constexpr uint32_t kHistoryMost = 200;
-constexpr size_t kValueMax = 64 * 1024;
 
 absl::Status NoSuch(const std::string& type, const std::string& name) {
   return base::WithReason(
@@ -138,139 +137,6 @@ void Keeper::History(v1::HistoryRequest request, Answer<v1::HistoryResponse> don
 
 void Keeper::Status(Answer<v1::StatusResponse> done) {
   deps_.executor.Post([this, done = std::move(done)]() mutable { done(ViewStatus(Views())); });
-}
-
-void Keeper::Put(v1::PutRequest request, Answer<v1::PutResponse> done) {
-  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
-    absl::StatusOr<v1::PutResponse> response = PutNow(request);
-    for (v1::Field& field : *request.mutable_fields()) base::Wipe(*field.mutable_value());
-    done(std::move(response));
-  });
-}
-
-absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request) {
-  const auto state = Get(request.name());
-  if (!state.ok()) return state.status();
-  const bool token = (*state)->record.spec.has_oauth();
-  base::CredentialValue value;
-  for (const v1::Field& field : request.fields()) {
-    const std::string name =
-        !field.name().empty() ? field.name() : (token ? "refresh_token" : "value");
-    if (field.value().empty() || field.value().size() > kValueMax) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("field \"", name, "\" must hold 1 to ", kValueMax, " bytes"));
-    }
-    if (value.Find(name) != nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat("field \"", name, "\" is given twice"));
-    }
-    value.fields.push_back({name, base::Secret(field.value()), true});
-  }
-  if (value.empty()) return absl::InvalidArgumentError("there is no value to store");
-  // One field is the secret; of several, the one called so, else the last: an id comes first.
-  value.primary = value.Find("value") != nullptr ? "value" : value.fields.back().name;
-  v1::PutResponse response;
-  if (token) {
-    absl::Status status = PutRefreshToken(**state, value);
-    if (!status.ok()) return status;
-    return response;
-  }
-  const auto number = PutVersion(**state, std::move(value), request);
-  if (!number.ok()) return number.status();
-  response.set_version(*number);
-  return response;
-}
-
-absl::Status Keeper::PutRefreshToken(const CredentialState& state,
-                                     const base::CredentialValue& value) {
-  const std::string name = state.record.name;
-  if (state.record.spec.oauth().grant() != v1::REFRESH_TOKEN) {
-    return Refuse(absl::StrCat(
-        "\"", name, "\" gets its tokens with client_credentials; there is nothing to put"));
-  }
-  if (value.fields.size() != 1 || value.primary != "refresh_token") {
-    return absl::InvalidArgumentError("an OAuth credential takes one field, refresh_token");
-  }
-  store::RefreshRecord refresh;
-  refresh.credential = name;
-  refresh.refresh_token = *value.Primary();
-  refresh.refresh_token_since = deps_.clock.WallNow();
-  store::Transaction transaction;
-  transaction.Put(std::move(refresh));
-  if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
-  deps_.failures.ResolveAll(name);
-  refresher_.Adopt(name, /*fetch_now=*/true);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
-                                            base::CredentialValue value,
-                                            const v1::PutRequest& request) {
-  const std::string name = state.record.name;
-  const absl::Time now = deps_.clock.WallNow();
-  const bool key = !state.record.spec.provider().empty();
-  if (key && (state.record.current_version != 0 || engine_.Running(name))) {
-    return Refuse(absl::StrCat("Keyturn makes the keys of \"", name,
-                               "\" itself; to replace the current one, run: keyturn rotate ",
-                               name));
-  }
-  if (key && request.provider_key_id().empty()) {
-    const auto provider = ProviderOf(name);
-    if (!provider.ok()) return provider.status();
-    // Lists that show secrets give the id away; elsewhere the key could never be told from others'.
-    if ((*provider)->traits().provider_class != providers::ProviderClass::kListed) {
-      return absl::InvalidArgumentError(
-          "the provider's id of the key is needed, or nobody could revoke it later: --key-id ID");
-    }
-  }
-  store::CredentialRecord record = state.record;
-  store::Transaction transaction;
-  store::VersionRecord version;
-  version.credential = name;
-  version.number = ++record.last_version;
-  version.state = store::VersionState::kCurrent;
-  version.value = std::move(value);
-  version.provider_key_id = request.provider_key_id();
-  version.created_at = version.promoted_at = now;
-  if (request.has_expires_at()) {
-    version.expires_at = absl::FromUnixSeconds(request.expires_at().seconds());
-  } else if (state.record.spec.static_().has_expires_in()) {
-    version.expires_at = now + ToDuration(state.record.spec.static_().expires_in());
-  }
-  if (version.expires_at != store::kNever && version.expires_at <= now) {
-    return absl::InvalidArgumentError("the value has expired already");
-  }
-  if (const store::VersionRecord* old = state.Current()) {
-    store::VersionRecord ended = *old;
-    ended.state = store::VersionState::kRevoked;
-    ended.value = {};
-    ended.ended_at = now;
-    transaction.Put(std::move(ended));
-  }
-  record.current_version = version.number;
-  record.last_rotated = now;
-  if (key) record.next_due = NextRotation(record.spec.rotate(), name, now);
-  transaction.Put(record);
-  transaction.Put(version);
-  ledger_.AddHistory(transaction, {.credential = name,
-                                   .at = now,
-                                   .what = "put",
-                                   .outcome = "succeeded",
-                                   .version = version.number,
-                                   .detail = ""});
-  if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
-  Adopt(name, /*fetch_now=*/false);
-  // Whoever waited for this value, or failed with the one before, tries at once.
-  for (const auto& [other, held] : ledger_.credentials()) {
-    const v1::CredentialSpec& spec = held.record.spec;
-    const auto provider = ledger_.providers().find(spec.provider());
-    if (spec.oauth().client_secret().credential() == name) {
-      Adopt(other, /*fetch_now=*/held.Current() == nullptr);
-    } else if (provider != ledger_.providers().end() && provider->second.spec.manager() == name) {
-      Adopt(other, /*fetch_now=*/false);
-      if (held.Current() == nullptr) engine_.Start(other, /*sweep_only=*/false);
-    }
-  }
-  return version.number;
 }
 
 void Keeper::Delete(v1::DeleteRequest request, Answer<v1::DeleteResponse> done) {
@@ -395,6 +261,12 @@ absl::Status Keeper::CheckRotatable(const std::string& name) const {
                                "keyturn put ",
                                name));
   }
+  if (IsManual(name)) {
+    return Refuse(absl::StrCat("the keys of \"", name,
+                               "\" are made by a person, at the provider; store the next one with: "
+                               "keyturn put ",
+                               name));
+  }
   if (const std::string missing = MissingSecret(spec, ledger_); !missing.empty()) {
     return Refuse(
         absl::StrCat("\"", name, "\" waits for its manager credential: keyturn put ", missing));
@@ -406,6 +278,50 @@ absl::Status Keeper::CheckRotatable(const std::string& name) const {
                             "ROTATION_UNDER_WAY", {{"credential", name}});
   }
   return absl::OkStatus();
+}
+
+void Keeper::Undo(v1::UndoRequest request, Answer<v1::UndoResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    const auto state = Get(request.name());
+    if (!state.ok()) return done(state.status());
+    if (absl::Status status = engine_.Undo(request.name()); !status.ok()) return done(status);
+    v1::UndoResponse response;
+    response.set_version((*state)->record.current_version);
+    if ((*state)->rotation) {
+      response.mutable_grace_until()->set_seconds(
+          absl::ToUnixSeconds((*state)->rotation->grace_until));
+    }
+    done(std::move(response));
+  });
+}
+
+void Keeper::Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) {
+  deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    const std::string& name = request.name();
+    const auto state = Get(name);
+    if (!state.ok()) return done(state.status());
+    if ((*state)->record.spec.provider().empty()) {
+      return done(Refuse(absl::StrCat("\"", name, "\" has no provider that could list keys")));
+    }
+    const size_t before = (*state)->record.disowned_key_ids.size();
+    auto answer = std::make_shared<Answer<v1::DisownResponse>>(std::move(done));
+    const absl::Status begun =
+        engine_.Disown(name, {/*until_done=*/true, [](const v1::RotateResponse&) {},
+                              [this, name, before, answer](absl::Status status) {
+                                const CredentialState* held = ledger_.Find(name);
+                                if (held == nullptr) return (*answer)(status);
+                                const std::vector<std::string>& ids = held->record.disowned_key_ids;
+                                v1::DisownResponse response;
+                                for (size_t i = before; i < ids.size(); ++i)
+                                  response.add_key_ids(ids[i]);
+                                // The attempt that was in doubt ends as a failed one; that is not
+                                // this call's.
+                                if (!status.ok() && response.key_ids().empty())
+                                  return (*answer)(status);
+                                (*answer)(std::move(response));
+                              }});
+    if (!begun.ok()) (*answer)(begun);
+  });
 }
 
 void Keeper::Rotate(v1::RotateRequest request, Step step,

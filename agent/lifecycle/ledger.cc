@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/lifecycle/ledger.h"
 
+#include <tuple>
 #include <variant>
 
 #include "absl/strings/numbers.h"
@@ -112,9 +113,18 @@ void Ledger::Erase(const std::string& key) {
   }
 }
 
-std::set<std::string> Ledger::KnownKeyIds() const {
+std::set<std::string> Ledger::KnownKeyIds(const std::string& provider) const {
+  const auto service = [this](const std::string& name) {
+    const auto found = providers_.find(name);
+    if (found == providers_.end()) return std::make_tuple(name, name, name);
+    const v1::ProviderSpec& spec = found->second.spec;
+    return std::make_tuple(spec.recipe(), spec.plugin(), spec.endpoint());
+  };
+  const auto wanted = service(provider);
   std::set<std::string> known;
   for (const auto& [name, state] : credentials_) {
+    const v1::CredentialSpec& spec = state.record.spec;
+    if (service(spec.provider()) != wanted && service(spec.recovery()) != wanted) continue;
     for (const auto& [number, version] : state.versions) {
       const bool live = version.state != store::VersionState::kRevoked &&
                         version.state != store::VersionState::kFailed;

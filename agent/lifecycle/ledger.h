@@ -47,9 +47,10 @@ class Ledger {
   const std::map<std::string, store::PolicyRecord>& policies() const { return policies_; }
   const std::string& agent_id() const { return store_.agent_id(); }
 
-  // The provider's ids of every key that some credential still accounts for: versions not yet
-  // revoked, and keys just made by open rotations.
-  std::set<std::string> KnownKeyIds() const;
+  // The ids of every key at this provider that some credential still accounts for: versions not yet
+  // revoked, and keys just made by open rotations. Providers with the same recipe and endpoint are
+  // one service, whose ids do not repeat; those of different services do.
+  std::set<std::string> KnownKeyIds(const std::string& provider) const;
 
   // Adds a history entry to the transaction and drops the oldest beyond what is kept.
   void AddHistory(store::Transaction& transaction, store::HistoryRecord entry) const;

@@ -29,6 +29,8 @@ class Lifecycle : public Freshness {
   virtual void Delete(v1::DeleteRequest request, Answer<v1::DeleteResponse> done) = 0;
   virtual void Refresh(v1::RefreshRequest request, Answer<v1::RefreshResponse> done) = 0;
   virtual void History(v1::HistoryRequest request, Answer<v1::HistoryResponse> done) = 0;
+  virtual void Undo(v1::UndoRequest request, Answer<v1::UndoResponse> done) = 0;
+  virtual void Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) = 0;
   // All of StatusResponse but version, started_at, connections and store_path.
   virtual void Status(Answer<v1::StatusResponse> done) = 0;
 

@@ -14,6 +14,7 @@
 #include "agent/base/error.h"
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
+#include "agent/lifecycle/class_rules.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
@@ -140,7 +141,32 @@ class Checker {
     if (const auto jitter = ParseJitter(rotate.jitter()); !jitter.ok()) {
       return Wrong(Join(Join(here, "rotate"), "jitter"), jitter.status().message());
     }
+    if (absl::Status s = ClassRules(here, spec); !s.ok()) return s;
     return Sharing(here, name, spec);
+  }
+
+  // Nullopt when the provider itself is wrong, which is reported with it.
+  std::optional<providers::Traits> TraitsOf(const std::string& provider) const {
+    const auto wanted = all_.providers().find(provider);
+    const auto held = ledger_.providers().find(provider);
+    if (wanted == all_.providers().end() && held == ledger_.providers().end()) return std::nullopt;
+    const auto made = checks_.registry.Make(
+        ConfigOf(provider, wanted != all_.providers().end() ? wanted->second : held->second.spec));
+    if (!made.ok()) return std::nullopt;
+    return (*made)->traits();
+  }
+
+  absl::Status ClassRules(const YamlPath& here, const v1::CredentialSpec& spec) const {
+    if (!spec.recovery().empty() && !HasProvider(spec.recovery())) {
+      return Wrong(Join(here, "recovery"),
+                   absl::StrCat("there is no provider \"", spec.recovery(), "\""));
+    }
+    const auto traits = TraitsOf(spec.provider());
+    if (!traits.has_value()) return absl::OkStatus();
+    const auto recovery = TraitsOf(spec.recovery());
+    const auto broken = CheckClass(spec, *traits, recovery.has_value() ? &*recovery : nullptr);
+    return broken.has_value() ? Wrong(Join(here, broken->field), broken->message)
+                              : absl::OkStatus();
   }
 
   // An exclusive credential owns every key its provider lists, so it cannot share the provider.

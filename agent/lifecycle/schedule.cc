@@ -51,6 +51,21 @@ absl::Time NextRotation(const v1::RotateSpec& spec, absl::string_view name,
   return last_rotated + every - every * (jitter * JitterFraction(name));
 }
 
+Reminder ReminderAt(absl::Time due, absl::Time now) {
+  constexpr int kDaysBefore[] = {30, 14, 7, 3, 1, 0};
+  Reminder reminder;
+  for (const int days : kDaysBefore) {
+    const absl::Time at = due - absl::Hours(24 * days);
+    if (now < at) {
+      reminder.next = at;
+      return reminder;
+    }
+    reminder.due = true;
+  }
+  reminder.next = due + absl::Floor(now - due, absl::Hours(24)) + absl::Hours(24);
+  return reminder;
+}
+
 absl::Duration GraceOf(const v1::RotateSpec& spec) {
   return spec.grace().has_min() ? ToDuration(spec.grace().min()) : kDefaultGrace;
 }

@@ -25,6 +25,13 @@ double JitterFraction(absl::string_view name);
 absl::Time NextRotation(const v1::RotateSpec& spec, absl::string_view name,
                         absl::Time last_rotated);
 
+// When a person is reminded of a key that is due: 30, 14, 7, 3 and 1 days before, then daily.
+struct Reminder {
+  bool due = false;  // the first of them has come
+  absl::Time next = absl::InfiniteFuture();
+};
+Reminder ReminderAt(absl::Time due, absl::Time now);
+
 absl::Duration GraceOf(const v1::RotateSpec& spec);
 
 // Retries come faster the less time is left: cap min(5 min, runway / 4), but never under 15 s.

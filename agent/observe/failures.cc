@@ -25,6 +25,8 @@ const char* FailureCodeName(FailureCode code) {
       return "REFRESH_IN_DOUBT";
     case FailureCode::kNeedsConsent:
       return "NEEDS_CONSENT";
+    case FailureCode::kManualRotationDue:
+      return "MANUAL_ROTATION_DUE";
     case FailureCode::kExpiresSoon:
       return "EXPIRES_SOON";
     case FailureCode::kUnknownKey:

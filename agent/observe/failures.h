@@ -30,6 +30,7 @@ enum class FailureCode {
   kRefreshInDoubt,
   kNeedsConsent,
   kExpiresSoon,
+  kManualRotationDue,
   kUnknownKey,
   kStoreFull,
 };

@@ -126,7 +126,7 @@ void ToMessage(const RotationRecord& record, pb::StoredRotation& message) {
   message.set_clean_lists(record.clean_lists);
   message.set_step_failures(record.step_failures);
   StoreTime(record.grace_max, message, &M::mutable_grace_max);
-  message.set_refusals(record.refusals);
+  message.set_creates(record.creates);
   message.set_target(record.target);
   message.set_target_before(record.target_before.Reveal().data(), record.target_before.size());
 }
@@ -158,7 +158,7 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRotation& 
   record.clean_lists = message.clean_lists();
   record.step_failures = message.step_failures();
   record.grace_max = LoadTime(message.has_grace_max(), message.grace_max());
-  record.refusals = message.refusals();
+  record.creates = message.creates();
   record.target = message.target();
   record.target_before = base::Secret(message.target_before());
   return Record(std::move(record));

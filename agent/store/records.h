@@ -86,7 +86,7 @@ struct RotationRecord {
   uint32_t clean_lists = 0;
   uint32_t step_failures = 0;
   absl::Time grace_max = kNever;  // kNever: the grace ends at grace_until
-  uint32_t refusals = 0;          // of the secret that was chosen
+  uint32_t creates = 0;           // create calls sent for this row
   std::string target;             // the slot or key that create replaces in place
   base::Secret target_before;     // what the slot held before
 };

@@ -85,6 +85,8 @@ void AddCommands(CLI::App& program, Session& session) {
   AddPutCommand(program, session);
   AddDeleteCommand(program, session);
   AddRotateCommand(program, session);
+  AddUndoCommand(program, session);
+  AddDisownCommand(program, session);
   AddRefreshCommand(program, session);
   AddWatchCommand(program, session);
   AddHistoryCommand(program, session);

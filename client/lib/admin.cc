@@ -62,6 +62,14 @@ class SocketAdminClient final : public AdminClient {
                                               absl::Duration timeout) override {
     return Call<v1::RefreshResponse>(&v1::Admin::Stub::Refresh, request, timeout, kChanges);
   }
+  absl::StatusOr<v1::UndoResponse> Undo(const v1::UndoRequest& request,
+                                        absl::Duration timeout) override {
+    return Call<v1::UndoResponse>(&v1::Admin::Stub::Undo, request, timeout, kChanges);
+  }
+  absl::StatusOr<v1::DisownResponse> Disown(const v1::DisownRequest& request,
+                                            absl::Duration timeout) override {
+    return Call<v1::DisownResponse>(&v1::Admin::Stub::Disown, request, timeout, kChanges);
+  }
   absl::StatusOr<v1::HistoryResponse> History(const v1::HistoryRequest& request,
                                               absl::Duration timeout) override {
     return Call<v1::HistoryResponse>(&v1::Admin::Stub::History, request, timeout, kReads);

@@ -39,6 +39,10 @@ class AdminClient {
                               const std::function<void(const v1::RotateResponse&)>& step) = 0;
   virtual absl::StatusOr<v1::RefreshResponse> Refresh(const v1::RefreshRequest& request,
                                                       absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::UndoResponse> Undo(const v1::UndoRequest& request,
+                                                absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::DisownResponse> Disown(const v1::DisownRequest& request,
+                                                    absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::HistoryResponse> History(const v1::HistoryRequest& request,
                                                       absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) = 0;

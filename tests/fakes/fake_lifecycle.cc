@@ -154,6 +154,16 @@ void FakeLifecycle::History(v1::HistoryRequest request,
                             lifecycle::Answer<v1::HistoryResponse> done) {
   Answer(absl::StrCat("History ", request.name()), v1::HistoryResponse(), std::move(done));
 }
+void FakeLifecycle::Undo(v1::UndoRequest request, lifecycle::Answer<v1::UndoResponse> done) {
+  v1::UndoResponse response;
+  response.set_version(1);
+  Answer(absl::StrCat("Undo ", request.name()), std::move(response), std::move(done));
+}
+void FakeLifecycle::Disown(v1::DisownRequest request, lifecycle::Answer<v1::DisownResponse> done) {
+  v1::DisownResponse response;
+  response.add_key_ids("id-1");
+  Answer(absl::StrCat("Disown ", request.name()), std::move(response), std::move(done));
+}
 void FakeLifecycle::Status(lifecycle::Answer<v1::StatusResponse> done) {
   v1::StatusResponse response;
   response.set_credentials(2);

@@ -49,6 +49,8 @@ class FakeLifecycle final : public lifecycle::Lifecycle {
   void Delete(v1::DeleteRequest request, lifecycle::Answer<v1::DeleteResponse> done) override;
   void Refresh(v1::RefreshRequest request, lifecycle::Answer<v1::RefreshResponse> done) override;
   void History(v1::HistoryRequest request, lifecycle::Answer<v1::HistoryResponse> done) override;
+  void Undo(v1::UndoRequest request, lifecycle::Answer<v1::UndoResponse> done) override;
+  void Disown(v1::DisownRequest request, lifecycle::Answer<v1::DisownResponse> done) override;
   void Status(lifecycle::Answer<v1::StatusResponse> done) override;
   // Enters creating, verifying, promoted.
   void Rotate(v1::RotateRequest request, Step step,

@@ -161,6 +161,61 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
     return keys.back();
   }
 
+  Key* Existing(absl::string_view id) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    for (Key& key : keys) {
+      if (key.id == id && key.exists()) return &key;
+    }
+    return nullptr;
+  }
+
+  // A new value under the id of the old one, which ends.
+  Key& Renew(Key& old, bool foreign) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    const std::string id = old.id;
+    old.deleted_at = clock.WallNow();
+    Key& key = AddKey("", foreign);
+    key.id = id;
+    return key;
+  }
+
+  // Null: refused.
+  const Key* Make(const providers::NewKey& wanted) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    switch (options.traits.provider_class) {
+      case ProviderClass::kChosen: {
+        const std::string value(wanted.secret.Reveal());
+        for (Key& key : keys) {
+          if (key.value != value) continue;
+          if (!key.exists()) key.created_at = clock.WallNow();
+          key.deleted_at.reset();
+          return &key;
+        }
+        Key& key = AddKey("", false);
+        key.value = value;
+        return &key;
+      }
+      case ProviderClass::kDualSlot:
+      case ProviderClass::kRoll: {
+        Key* old = Existing(wanted.target);
+        if (old == nullptr) return nullptr;
+        if (!options.roll_renames) return &Renew(*old, false);
+        old->deleted_at = clock.WallNow();
+        return &AddKey("", false);
+      }
+      case ProviderClass::kSelfRoll: {
+        const base::Secret* current = wanted.current.Primary();
+        for (Key& key : keys) {
+          if (current == nullptr || key.value != current->Reveal()) continue;
+          if (key.exists()) return &Renew(key, false);
+          // As at GitLab: whoever uses a key that was replaced ends the one that replaced it.
+          if (Key* newer = Existing(key.id)) newer->deleted_at = clock.WallNow();
+          return nullptr;
+        }
+        return nullptr;
+      }
+      default:
+        return &AddKey(wanted.tag, false);
+    }
+  }
+
   bool Accepts(const Key& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     const absl::Time now = clock.WallNow();
     if (now < key.created_at + options.works_after) return false;
@@ -192,18 +247,23 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
 };
 
 FakeProvider::FakeProvider(Options options, base::Clock& clock, base::Executor& executor)
-    : service_(std::make_shared<Service>(std::move(options), clock, executor)) {}
+    : service_(std::make_shared<Service>(std::move(options), clock, executor)) {
+  absl::MutexLock lock(&service_->mu);
+  for (const std::string& slot : service_->options.traits.slots) {
+    service_->AddKey("", true).id = slot;
+  }
+}
 
 const providers::Traits& FakeProvider::traits() const { return service_->options.traits; }
 
 void FakeProvider::Create(const CredentialValue& manager, const providers::NewKey& wanted,
                           CreateDone done) {
-  const std::string& tag = wanted.tag;
-  KEYTURN_CHECK(tag.size() <= traits().tag_max_length, "the tag is longer than the provider takes");
+  KEYTURN_CHECK(wanted.tag.size() <= traits().tag_max_length,
+                "the tag is longer than the provider takes");
   using Reply = std::pair<CallResult, std::optional<MintedKey>>;
   service_->Start<Reply>(
       ProviderCall::kCreate,
-      [manager, tag](Service& service) -> Reply {
+      [manager, wanted](Service& service) -> Reply {
         service.mu.AssertHeld();
         if (!service.MayManage(manager)) {
           return {Answer(Outcome::kRejected, "http_401", 401), std::nullopt};
@@ -212,12 +272,13 @@ void FakeProvider::Create(const CredentialValue& manager, const providers::NewKe
         if (limit > 0 && service.ExistingCount() >= limit) {
           return {Answer(Outcome::kLimited, "http_400", 400), std::nullopt};
         }
-        const Key& key = service.AddKey(tag, false);
+        const Key* key = service.Make(wanted);
+        if (key == nullptr) return {Answer(Outcome::kRejected, "http_404", 404), std::nullopt};
         MintedKey minted;
-        minted.id = key.id;
-        minted.value = CredentialValue::Of(base::Secret(key.value));
+        minted.id = key->id;
+        minted.value = CredentialValue::Of(base::Secret(key->value));
         if (service.options.key_lifetime > absl::ZeroDuration()) {
-          minted.expires_at = key.created_at + service.options.key_lifetime;
+          minted.expires_at = key->created_at + service.options.key_lifetime;
         }
         return {Ok(), std::move(minted)};
       },
@@ -243,7 +304,8 @@ void FakeProvider::List(const CredentialValue& manager, ListDone done) {
           ListedKey entry;
           entry.id = key.id;
           entry.tag = key.tag;
-          if (service.options.traits.provider_class == ProviderClass::kListed) {
+          if (service.options.traits.provider_class == ProviderClass::kListed ||
+              service.options.traits.provider_class == ProviderClass::kDualSlot) {
             entry.value = CredentialValue::Of(base::Secret(key.value));
           }
           listed.push_back(std::move(entry));
@@ -277,12 +339,14 @@ void FakeProvider::Revoke(const CredentialValue& manager, const std::string& key
       [manager, key_id](Service& service) {
         service.mu.AssertHeld();
         if (!service.MayManage(manager)) return Answer(Outcome::kRejected, "http_401", 401);
-        for (Key& key : service.keys) {
-          if (key.id != key_id || !key.exists()) continue;
-          key.deleted_at = service.clock.WallNow();
-          return Ok();
+        Key* key = service.Existing(key_id);
+        if (key == nullptr) return Answer(Outcome::kOk, "", 404);
+        if (service.options.traits.provider_class == ProviderClass::kDualSlot) {
+          service.Renew(*key, true);
+        } else {
+          key->deleted_at = service.clock.WallNow();
         }
-        return Answer(Outcome::kOk, "", 404);
+        return Ok();
       },
       [](CallResult result) { return result; }, std::move(done));
 }
@@ -305,6 +369,19 @@ void FakeProvider::ForgetCallers() {
 std::string FakeProvider::AddForeignKey(const std::string& tag) {
   absl::MutexLock lock(&service_->mu);
   return service_->AddKey(tag, true).id;
+}
+
+std::pair<std::string, CredentialValue> FakeProvider::MakeKeyByHand() {
+  absl::MutexLock lock(&service_->mu);
+  const Key& key = service_->AddKey("", false);
+  return {key.id, CredentialValue::Of(base::Secret(key.value))};
+}
+
+void FakeProvider::RegenerateSlot(const std::string& slot) {
+  absl::MutexLock lock(&service_->mu);
+  Key* key = service_->Existing(slot);
+  KEYTURN_CHECK(key != nullptr, "there is no such slot");
+  service_->Renew(*key, true);
 }
 
 void FakeProvider::DeleteKey(const std::string& id) {

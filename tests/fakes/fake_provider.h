@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
@@ -59,6 +60,8 @@ class FakeProvider final : public providers::Provider {
     std::string manager_secret;
     // Zero: keys carry no expiry.
     absl::Duration key_lifetime = absl::ZeroDuration();
+    // Class roll: a key that is rolled gets a new id, as at GitLab.
+    bool roll_renames = false;
     // In front of every key, so that a search for leaked secrets has something to look for.
     std::string key_prefix = "fake-";
   };
@@ -94,6 +97,10 @@ class FakeProvider final : public providers::Provider {
 
   // A key that somebody else made, or that was there before. Returns its id.
   std::string AddForeignKey(const std::string& tag = "");
+  // As AddForeignKey, for a key that a person brings: gives its value away.
+  std::pair<std::string, base::CredentialValue> MakeKeyByHand();
+  // Somebody regenerates a slot by hand.
+  void RegenerateSlot(const std::string& slot);
   // Somebody deletes a key by hand.
   void DeleteKey(const std::string& id);
   // Every key there ever was, oldest first.

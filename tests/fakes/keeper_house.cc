@@ -11,6 +11,7 @@ namespace keyturn::fakes {
 
 absl::StatusOr<std::shared_ptr<providers::Provider>> FakeRegistry::Make(
     const providers::ProviderConfig& config) const {
+  if (config.recipe == "recovery") return std::shared_ptr<providers::Provider>(recovery_);
   if (config.recipe != "fake") {
     return base::WithReason(absl::InvalidArgumentError("there is no such recipe"), "BAD_RESOURCE",
                             {{"field", "recipe"}});
@@ -21,9 +22,10 @@ absl::StatusOr<std::shared_ptr<providers::Provider>> FakeRegistry::Make(
 KeeperHouse::KeeperHouse(Options options)
     : store(options.seed),
       provider(std::make_shared<FakeProvider>(options.provider, clock, world)),
+      recovery(std::make_shared<FakeProvider>(options.recovery, clock, world)),
       endpoint(options.endpoint, clock, world),
       random(options.seed + 1),
-      registry_(provider) {
+      registry_(provider, recovery) {
   KEYTURN_CHECK(Start().ok(), "a new house starts");
 }
 
@@ -31,6 +33,7 @@ KeeperHouse::~KeeperHouse() { Crash(); }
 
 void KeeperHouse::Crash() {
   provider->ForgetCallers();
+  recovery->ForgetCallers();
   endpoint.ForgetCallers();
   executor_.reset();
   keeper_.reset();

@@ -39,22 +39,26 @@ class RecordingSink final : public lifecycle::VersionSink {
   std::map<std::string, lifecycle::PublishedVersion> versions;
 };
 
-// Knows one recipe, `fake`, which is always the same service.
+// Knows two recipes, each of which is always the same service: `fake`, and `recovery` for class
+// self_roll.
 class FakeRegistry final : public providers::Registry {
  public:
-  explicit FakeRegistry(std::shared_ptr<FakeProvider> provider) : provider_(std::move(provider)) {}
+  FakeRegistry(std::shared_ptr<FakeProvider> provider, std::shared_ptr<FakeProvider> recovery)
+      : provider_(std::move(provider)), recovery_(std::move(recovery)) {}
   absl::StatusOr<std::shared_ptr<providers::Provider>> Make(
       const providers::ProviderConfig& config) const override;
-  std::vector<std::string> RecipeNames() const override { return {"fake"}; }
+  std::vector<std::string> RecipeNames() const override { return {"fake", "recovery"}; }
 
  private:
   const std::shared_ptr<FakeProvider> provider_;
+  const std::shared_ptr<FakeProvider> recovery_;
 };
 
 class KeeperHouse {
  public:
   struct Options {
     FakeProvider::Options provider;
+    FakeProvider::Options recovery;
     FakeTokenEndpoint::Options endpoint;
     uint64_t seed = 1;
   };
@@ -92,6 +96,7 @@ class KeeperHouse {
   RecordingLog log;
   RecordingSink sink;
   std::shared_ptr<FakeProvider> provider;
+  std::shared_ptr<FakeProvider> recovery;
   FakeTokenEndpoint endpoint;
   SeededRandom random;
 

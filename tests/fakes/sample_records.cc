@@ -80,7 +80,7 @@ store::RotationRecord SampleRotation() {
   record.clean_lists = 1;
   record.step_failures = 3;
   record.grace_max = At(27);
-  record.refusals = 1;
+  record.creates = 1;
   record.target = "key2";
   record.target_before = base::Secret("s3cr3t-before");
   return record;

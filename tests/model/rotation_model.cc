@@ -250,6 +250,13 @@ void Mover::Commit(World& world, const rotation::Step& step) const {
       if (Has(world.alive, world.retiring)) world.violation = kForgotKey;
       world.retiring = 0;
       break;
+    case rotation::VersionChange::kSwap:
+      std::swap(world.current, world.retiring);
+      world.grace_over = false;
+      break;
+    case rotation::VersionChange::kReplace:
+    case rotation::VersionChange::kLoseCurrent:
+      KEYTURN_CHECK(false, "only classes that tests/model/places_model.h is for");
   }
   if (const auto* close = std::get_if<rotation::Close>(&step.effect)) {
     if (setting_.provider_class == providers::ProviderClass::kTagged && world.row.sent) {
@@ -559,20 +566,20 @@ std::vector<Move> Mover::All() {
 
 }  // namespace
 
-World FirstWorld(const Setting& setting) {
+World RotationModel::First() const {
   World world;
-  if (setting.first_key) return world;
+  if (setting_.first_key) return world;
   world.made = world.current = world.consumer = 1;
   world.alive = world.usable = Bit(1);
   world.swept = true;
   return world;
 }
 
-std::vector<Move> MovesFrom(const Setting& setting, const World& world) {
-  return Mover(setting, world).All();
+std::vector<Move> RotationModel::MovesFrom(const World& world) const {
+  return Mover(setting_, world).All();
 }
 
-std::string ViolationIn(const Setting& setting, const World& world) {
+std::string RotationModel::ViolationIn(const World& world) const {
   if (world.violation == kForeignMinted) return "somebody else's key is taken as the new one";
   if (world.violation == kForgotKey) return "I2 a living key is written off as revoked";
   if (world.violation == kOverLimit) return "I4 more keys than the limit";
@@ -586,21 +593,20 @@ std::string ViolationIn(const Setting& setting, const World& world) {
   if (world.foreign != 0 && world.foreign != kForeignTag && !Has(world.alive, world.foreign)) {
     return "somebody else's key is deleted";
   }
-  (void)setting;
   const bool quiet = world.up && !world.running && !world.has_row && world.creates == 0 &&
                      world.deletes == 0 && world.swept;
   if (quiet && !IsClean(world)) return "I2 an orphan after the sweep";
   return "";
 }
 
-bool IsClean(const World& world) {
+bool RotationModel::IsClean(const World& world) const {
   KeySet expected = world.current == 0 ? KeySet{0} : Bit(world.current);
   if (world.foreign != 0 && world.foreign != kForeignTag) expected |= Bit(world.foreign);
   return world.up && !world.running && !world.has_row && world.creates == 0 && world.deletes == 0 &&
          world.alive == expected;
 }
 
-std::string Describe(const World& world) {
+std::string RotationModel::Describe(const World& world) const {
   return absl::StrCat(
       "alive=", absl::Hex(world.alive), " current=", world.current, " retiring=", world.retiring,
       " pending=", world.pending,
@@ -610,7 +616,7 @@ std::string Describe(const World& world) {
       world.up ? "" : " DOWN");
 }
 
-std::string Packed(const World& world) {
+std::string RotationModel::Packed(const World& world) const {
   std::string text;
   text.reserve(80);
   const auto add = [&text](auto value) {

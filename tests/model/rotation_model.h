@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "agent/lifecycle/rotation/state_machine.h"
+#include "tests/model/explorer.h"
 
 namespace keyturn::model {
 
@@ -104,25 +105,31 @@ struct Setting {
 
 void PrintTo(const Setting& setting, std::ostream* out);
 
-// Whether a step needs bad luck, or is what a fair world does sooner or later. A message in flight
-// is in the end either delivered or lost; each must lead to a clean state.
-enum class Fate : uint8_t { kBadLuck, kFair, kDelivered, kLost };
-
 struct Move {
   const char* what;
   Fate fate;
   World next;
 };
 
-World FirstWorld(const Setting& setting);
-std::vector<Move> MovesFrom(const Setting& setting, const World& world);
-// Empty when all invariants hold.
-std::string ViolationIn(const Setting& setting, const World& world);
-// Nothing under way, and the provider's keys are exactly the ones that are known.
-bool IsClean(const World& world);
-// One line for a trace.
-std::string Describe(const World& world);
-// Two worlds with the same text are the same.
-std::string Packed(const World& world);
+// For Explore.
+class RotationModel {
+ public:
+  using World = model::World;
+
+  explicit RotationModel(const Setting& setting) : setting_(setting) {}
+  World First() const;
+  std::vector<Move> MovesFrom(const World& world) const;
+  // Empty when all invariants hold.
+  std::string ViolationIn(const World& world) const;
+  // Nothing under way, and the provider's keys are exactly the ones that are known.
+  bool IsClean(const World& world) const;
+  // One line for a trace.
+  std::string Describe(const World& world) const;
+  // Two worlds with the same text are the same.
+  std::string Packed(const World& world) const;
+
+ private:
+  const Setting& setting_;
+};
 
 }  // namespace keyturn::model

@@ -7,7 +7,7 @@
 #include <iostream>
 #include <string>
 
-#include "tests/model/explorer.h"
+#include "tests/model/rotation_model.h"
 
 namespace keyturn::model {
 
@@ -94,7 +94,7 @@ Setting UntaggedShared() {
 class Holds : public testing::TestWithParam<Setting> {};
 
 TEST_P(Holds, InEveryStateAndACleanStateCanBeReached) {
-  const Verdict verdict = Explore(GetParam());
+  const Verdict verdict = Explore(RotationModel(GetParam()));
   std::cout << GetParam().name << ": " << verdict.states << " states\n";
   EXPECT_EQ(verdict.violation, "") << verdict.ToString();
   EXPECT_GT(verdict.rotated, 0u) << "no rotation ever ends";
@@ -128,7 +128,7 @@ void PrintTo(const Mutant& mutant, std::ostream* out) { *out << mutant.name; }
 class IsCaught : public testing::TestWithParam<Mutant> {};
 
 TEST_P(IsCaught, ByAViolation) {
-  const Verdict verdict = Explore(GetParam().setting);
+  const Verdict verdict = Explore(RotationModel(GetParam().setting));
   std::cout << GetParam().name << ": " << verdict.violation << "\n";
   EXPECT_NE(verdict.violation.find(GetParam().found), std::string::npos) << verdict.ToString();
 }
@@ -158,7 +158,7 @@ Step CloseWithoutListing(RotationRecord record, const rotation::Event& event, co
   Step step = Real(std::move(record), event, facts);
   if (StateOf(step.record) != State::kReconcile) return step;
   if (!std::holds_alternative<rotation::CallList>(step.effect)) return step;
-  step.effect = rotation::Close{rotation::Ending::kNothingCreated, "", 0, {}};
+  step.effect = rotation::Close{rotation::Ending::kNothingCreated, "", 0, {}, {}};
   return step;
 }
 

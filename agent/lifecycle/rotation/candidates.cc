@@ -9,7 +9,7 @@ namespace {
 // Whether some credential accounts for the key. One that a person stored may have come without its
 // id; where the list shows secrets, the value in use tells.
 bool Known(const Facts& facts, const providers::ListedKey& key) {
-  if (facts.known_ids.count(key.id) != 0) return true;
+  if (facts.known_ids.count(key.id) != 0 || facts.disowned_ids.count(key.id) != 0) return true;
   const base::Secret* listed = key.value.Primary();
   const base::Secret* current = facts.current_value.Primary();
   return listed != nullptr && current != nullptr && *listed == *current;
@@ -22,7 +22,7 @@ Candidates CandidatesOf(const store::RotationRecord& record,
   Candidates found;
   const bool tagged = facts.traits.provider_class == providers::ProviderClass::kTagged;
   for (const providers::ListedKey& key : listed) {
-    if (Known(facts, key)) continue;
+    if (key.dead || Known(facts, key)) continue;
     if (tagged) {
       if (key.tag == record.tag) found.keys.push_back(key);
     } else if (std::find(record.seen_before.begin(), record.seen_before.end(), key.id) ==
@@ -38,14 +38,15 @@ Unaccounted UnaccountedOf(const std::vector<providers::ListedKey>& listed, const
   Unaccounted found;
   const bool tagged = facts.traits.provider_class == providers::ProviderClass::kTagged;
   for (const providers::ListedKey& key : listed) {
-    if (Known(facts, key)) continue;
+    if (key.dead || Known(facts, key)) continue;
     const bool by_tag = tagged && facts.our_tags.count(key.tag) != 0;
-    if (by_tag || facts.exclusive) {
+    const bool by_id = facts.our_ids.count(key.id) != 0;
+    if (by_tag || by_id || facts.exclusive) {
       found.orphans.push_back(key.id);
     } else if (!tagged) {
       // Beside tagged keys others' keys are the normal thing; beside untagged ones they deserve a
       // look.
-      ++found.unknown;
+      found.unknown.push_back(key.id);
     }
   }
   return found;

@@ -21,7 +21,7 @@ Candidates CandidatesOf(const store::RotationRecord& record,
 // Keys that no credential accounts for.
 struct Unaccounted {
   std::vector<std::string> orphans;  // provably ours: may be deleted
-  size_t unknown = 0;                // may be somebody else's: must be left alone
+  std::vector<std::string> unknown;  // may be somebody else's: must be left alone
 };
 Unaccounted UnaccountedOf(const std::vector<providers::ListedKey>& listed, const Facts& facts);
 

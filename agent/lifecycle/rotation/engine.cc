@@ -8,19 +8,43 @@
 #include "agent/base/backoff.h"
 #include "agent/base/crash_point.h"
 #include "agent/base/error.h"
-#include "agent/base/ids.h"
 #include "agent/lifecycle/rotation/journal.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle::rotation {
 namespace {
 
-// tests/crash ends the process at each of these.
-void Point(absl::string_view state, absl::string_view where) {
-  base::CrashPoint(absl::StrCat("rotation:", state, ":", where));
+// Whether what consumers get is another value from now on.
+bool ChangesCurrent(VersionChange change) {
+  return change == VersionChange::kPromote || change == VersionChange::kReplace ||
+         change == VersionChange::kSwap || change == VersionChange::kLoseCurrent;
 }
 
 }  // namespace
+
+void RotationPoint(absl::string_view state, absl::string_view where) {
+  base::CrashPoint(absl::StrCat("rotation:", state, ":", where));
+}
+
+void Engine::StartGrace(Run& run) const {
+  const base::BootTime now = env_.clock.BootNow();
+  run.grace_boot = now + (run.record.grace_until - env_.clock.WallNow());
+  run.grace_max_boot = run.record.grace_max == store::kNever
+                           ? base::BootTime(-absl::InfiniteDuration())
+                           : now + (run.record.grace_max - env_.clock.WallNow());
+}
+
+bool Engine::EndsTheOld(const Run& run) {
+  const providers::ProviderClass c = run.provider->traits().provider_class;
+  return c == providers::ProviderClass::kRoll || c == providers::ProviderClass::kSelfRoll;
+}
+
+bool Engine::Rolling(const std::string& name) const {
+  const auto found = runs_.find(name);
+  if (found == runs_.end() || !EndsTheOld(found->second)) return false;
+  const State state = ParseState(found->second.record.state);
+  return state == State::kCreating || state == State::kReconcile;
+}
 
 void Engine::Recover() {
   for (const auto& [name, state] : env_.ledger.credentials()) {
@@ -34,29 +58,6 @@ void Engine::Recover() {
         {{"credential", name}, {"rotation", run.record.id}, {"state", run.record.state}});
     Begin(name, std::move(run), Restarted{});
   }
-}
-
-void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follower> follower) {
-  const CredentialState* state = env_.ledger.Find(name);
-  if (state == nullptr) return;
-  if (const auto running = runs_.find(name); running != runs_.end()) {
-    if (!sweep_only) running->second.sweep_only = false;
-    if (follower) running->second.followers.push_back(*std::move(follower));
-    return;
-  }
-  auto provider = hooks_.provider_of(name);
-  Run run;
-  run.sweep_only = sweep_only;
-  run.record =
-      NewAttempt(base::NewId(env_.random), name, state->record.consecutive_failures + 1,
-                 env_.ledger.agent_id(), provider.ok() ? (*provider)->traits().tag_max_length : 64);
-  run.record.started_at = env_.clock.WallNow();
-  run.record.old_version = state->record.current_version;
-  if (const store::VersionRecord* current = state->Current()) {
-    run.record.old_key_id = current->provider_key_id;
-  }
-  if (follower) run.followers.push_back(*std::move(follower));
-  Begin(name, std::move(run), Due{});
 }
 
 void Engine::Begin(const std::string& name, Run run, const Event& first) {
@@ -78,22 +79,6 @@ void Engine::Begin(const std::string& name, Run run, const Event& first) {
   Take(name, first);
 }
 
-void Engine::Drop(const std::string& name) {
-  const auto found = runs_.find(name);
-  if (found == runs_.end()) return;
-  env_.executor.Cancel(found->second.timer);
-  std::vector<Follower> followers = std::move(found->second.followers);
-  runs_.erase(found);
-  for (Follower& follower : followers) {
-    follower.done(absl::AbortedError("the credential was deleted"));
-  }
-}
-
-absl::Time Engine::NextStepAt(const std::string& name) const {
-  const auto found = runs_.find(name);
-  return found == runs_.end() ? absl::InfinitePast() : found->second.next_step_at;
-}
-
 absl::Duration Engine::RunwayOf(const CredentialState& state) const {
   const store::VersionRecord* current = state.Current();
   if (current == nullptr) return absl::ZeroDuration();
@@ -106,26 +91,6 @@ absl::Duration Engine::RetryWait(const Run& run) const {
   const absl::Duration runway = state == nullptr ? absl::InfiniteDuration() : RunwayOf(*state);
   return base::Backoff(RetryPolicy(runway), run.record.step_failures + 1, absl::ZeroDuration(),
                        env_.random);
-}
-
-Facts Engine::FactsFor(const Run& run) const {
-  Facts facts;
-  facts.now = env_.clock.WallNow();
-  facts.traits = run.provider->traits();
-  facts.sweep_only = run.sweep_only;
-  facts.known_ids = env_.ledger.KnownKeyIds();
-  facts.our_tags.insert(run.record.tag);
-  facts.retry_wait = RetryWait(run);
-  facts.grace_over = facts.now >= run.record.grace_until && env_.clock.BootNow() >= run.grace_boot;
-  if (const CredentialState* state = env_.ledger.Find(run.record.credential)) {
-    facts.exclusive = state->record.spec.exclusive();
-    facts.grace = GraceOf(state->record.spec.rotate());
-    for (const auto& [tag, record] : state->tags) facts.our_tags.insert(tag);
-    if (const store::VersionRecord* current = state->Current()) {
-      facts.current_value = current->value;
-    }
-  }
-  return facts;
 }
 
 void Engine::Take(const std::string& name, const Event& event) {
@@ -157,12 +122,12 @@ void Engine::Commit(const std::string& name, Step step) {
   Step committed = step;
   const store::Transaction transaction = TransactionFor(env_.ledger, state, committed, context);
   const std::string entered = close == nullptr ? committed.record.state : "closed";
-  Point(entered, "before_commit");
+  RotationPoint(entered, "before_commit");
   if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
     HoldAndRetry(name, std::move(step), status);
     return;
   }
-  Point(entered, "after_commit");
+  RotationPoint(entered, "after_commit");
   run.commit_failures = 0;
   env_.failures.Resolve(observe::FailureCode::kStoreFull, name);
   Perform(name, std::move(committed));
@@ -186,8 +151,10 @@ void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status
     const auto found = runs_.find(name);
     if (found == runs_.end() || found->second.number != number) return;
     // The grace begins when the new key is handed out, however long that was held up.
-    if (step.version == VersionChange::kPromote) {
-      step.record.grace_until += env_.clock.BootNow() - held_at;
+    if (step.version == VersionChange::kPromote || step.version == VersionChange::kSwap) {
+      const absl::Duration held = env_.clock.BootNow() - held_at;
+      step.record.grace_until += held;
+      if (step.record.grace_max != store::kNever) step.record.grace_max += held;
     }
     Commit(name, std::move(step));
   });
@@ -196,15 +163,17 @@ void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status
 void Engine::Perform(const std::string& name, Step step) {
   Run& run = runs_.at(name);
   const bool entered = run.record.state != step.record.state;
+  const bool was_rolling = Rolling(name);
   run.record = step.record;
   run.next_step_at = absl::InfinitePast();
   RaiseAlerts(name, run, step);
-  if (step.version == VersionChange::kPromote) {
-    run.grace_boot = env_.clock.BootNow() + (run.record.grace_until - env_.clock.WallNow());
-    Point(run.record.state, "before_push");
-    hooks_.promoted(name);
+  const bool handed_out = ChangesCurrent(step.version);
+  if (step.version == VersionChange::kPromote || step.version == VersionChange::kSwap) {
+    StartGrace(run);
   }
-  if (entered || step.version == VersionChange::kPromote) Announce(run, step);
+  if (handed_out) RotationPoint(run.record.state, "before_push");
+  if (handed_out || was_rolling != Rolling(name)) hooks_.changed(name);
+  if (entered || handed_out) Announce(run, step);
   if (const auto* close = std::get_if<Close>(&step.effect)) {
     Finish(name, *close);
   } else if (const auto* wait = std::get_if<Wait>(&step.effect)) {
@@ -235,7 +204,7 @@ void Engine::Announce(Run& run, const Step& step) {
                                    "); waiting to see whether a key appears"));
   }
   for (Follower& follower : run.followers) follower.step(report);
-  if (step.version != VersionChange::kPromote) return;
+  if (!ChangesCurrent(step.version)) return;
   for (auto it = run.followers.begin(); it != run.followers.end();) {
     if (it->until_done) {
       ++it;
@@ -281,9 +250,11 @@ void Engine::WaitUntil(const std::string& name, Run& run, absl::Time until) {
 }
 
 void Engine::Finish(const std::string& name, const Close& close) {
+  const bool was_rolling = Rolling(name);
   auto node = runs_.extract(name);
   Run& run = node.mapped();
-  const bool failed = IsFailure(close.ending) && !run.sweep_only;
+  if (was_rolling) hooks_.changed(name);
+  const bool failed = IsFailure(close.ending) && (!run.sweep_only || close.ending == Ending::kLost);
   const CredentialState* state = env_.ledger.Find(name);
   if (failed && state != nullptr) {
     env_.failures.Open(
@@ -314,96 +285,6 @@ void Engine::Finish(const std::string& name, const Close& close) {
     follower.done(status);
   }
   hooks_.closed(name, run.record.sent_at != store::kNever);
-}
-
-template <class ToEvent>
-auto Engine::Expect(const std::string& name, Run& run, ToEvent&& to_event) {
-  return [this, name, number = run.number, call = run.call, state = run.record.state,
-          to_event = std::forward<ToEvent>(to_event)](auto... reply) mutable {
-    // On whatever thread the provider answers: hand over, nothing else.
-    Point(state, "after_reply");
-    env_.executor.Post([this, name, number, call,
-                        event = Event(to_event(std::move(reply)...))]() mutable {
-      const auto found = runs_.find(name);
-      if (found == runs_.end() || found->second.number != number || found->second.call != call) {
-        return;
-      }
-      Take(name, event);
-    });
-  };
-}
-
-void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
-  ++run.call;
-  const CredentialState& state = *env_.ledger.Find(name);
-  if (std::holds_alternative<CallVerifyNew>(effect) ||
-      std::holds_alternative<CallVerifyOld>(effect)) {
-    const bool verify_new = std::holds_alternative<CallVerifyNew>(effect);
-    const store::VersionRecord* version =
-        state.Version(verify_new ? run.record.new_version : run.record.old_version);
-    auto done =
-        Expect(name, run, [](providers::CallResult r) { return VerifyReplied{std::move(r)}; });
-    if (!run.provider->traits().can_verify || version == nullptr || version->value.empty()) {
-      // Nothing to ask with: a new key is taken as good, an old one as dead.
-      done(providers::CallResult{
-          verify_new ? providers::Outcome::kOk : providers::Outcome::kRejected, "", 0, {}});
-      return;
-    }
-    run.provider->Verify(version->value, std::move(done));
-    Point(run.record.state, "after_send");
-    return;
-  }
-  hooks_.manager_of(
-      state.record.spec.provider(), [this, name, number = run.number, call = run.call,
-                                     effect](absl::StatusOr<base::CredentialValue> manager) {
-        const auto found = runs_.find(name);
-        if (found == runs_.end() || found->second.number != number || found->second.call != call) {
-          return;
-        }
-        if (manager.ok()) {
-          CallWithManager(name, effect, *manager);
-          return;
-        }
-        // Nothing was sent, so certainly nothing happened.
-        providers::CallResult none{providers::Outcome::kTransient, "manager_unavailable", 0, {}};
-        if (std::holds_alternative<CallCreate>(effect)) {
-          Take(name, CreateReplied{none, {}});
-        } else if (std::holds_alternative<CallList>(effect)) {
-          Take(name, ListReplied{none, {}});
-        } else {
-          Take(name, RevokeReplied{none});
-        }
-      });
-}
-
-providers::NewKey Engine::NewKeyFor(const Run& run) const {
-  providers::NewKey key;
-  key.tag = run.record.tag;
-  return key;
-}
-
-void Engine::CallWithManager(const std::string& name, const Effect& effect,
-                             const base::CredentialValue& manager) {
-  Run& run = runs_.at(name);
-  providers::Provider& provider = *run.provider;
-  if (std::holds_alternative<CallCreate>(effect)) {
-    provider.Create(
-        manager, NewKeyFor(run),
-        Expect(name, run, [](providers::CallResult r, std::optional<providers::MintedKey> key) {
-          return CreateReplied{std::move(r), std::move(key)};
-        }));
-  } else if (std::holds_alternative<CallList>(effect)) {
-    provider.List(
-        manager,
-        Expect(name, run, [](providers::CallResult r, std::vector<providers::ListedKey> keys) {
-          return ListReplied{std::move(r), std::move(keys)};
-        }));
-  } else if (const auto* revoke = std::get_if<CallRevoke>(&effect)) {
-    provider.Revoke(manager, revoke->key_id, {}, Expect(name, run, [](providers::CallResult r) {
-                      return RevokeReplied{std::move(r)};
-                    }));
-  }
-  Point(run.record.state, "after_send");
 }
 
 }  // namespace keyturn::lifecycle::rotation

@@ -38,23 +38,27 @@ struct Surroundings {
   observe::Log& log;
 };
 
+// tests/crash ends the process at each of these.
+void RotationPoint(absl::string_view state, absl::string_view where);
+
 class Engine {
  public:
   // The provider of a credential. Never null on OK.
   using ProviderOf =
       std::function<absl::StatusOr<std::shared_ptr<providers::Provider>>(const std::string& name)>;
   using ManagerValue = absl::AnyInvocable<void(absl::StatusOr<base::CredentialValue>)>;
-  // The value of the manager credential of a provider; refreshes it first where that is needed.
-  using ManagerOf = std::function<void(const std::string& provider, ManagerValue done)>;
-  // After a promotion is committed: hand the new version out.
-  using Promoted = std::function<void(const std::string& credential)>;
+  // The value of the manager credential of a credential's provider; refreshes it first where that
+  // is needed.
+  using ManagerOf = std::function<void(const std::string& credential, ManagerValue done)>;
+  // What is to be handed out has changed, or Rolling has.
+  using Changed = std::function<void(const std::string& credential)>;
   // After a row is closed: look when the next one is due. `attempted`: a key was asked for.
   using Closed = std::function<void(const std::string& credential, bool attempted)>;
 
   struct Hooks {
     ProviderOf provider_of;
     ManagerOf manager_of;
-    Promoted promoted;
+    Changed changed;
     Closed closed;
   };
 
@@ -73,6 +77,18 @@ class Engine {
   // for; otherwise a run that is under way stays as it is.
   void Start(const std::string& name, bool sweep_only,
              std::optional<Follower> follower = std::nullopt);
+  // A value that a person brought: verified, then promoted. Refused while a rotation is open.
+  absl::Status StartManual(const std::string& name, store::VersionRecord version,
+                           Follower follower);
+  // Makes the retiring version current again. FailedPrecondition when there is none.
+  absl::Status Undo(const std::string& name);
+  // A person says that the keys nobody accounts for are not ours: they are left alone. Goes on with
+  // a rotation that waits for that in state operator, otherwise looks once.
+  absl::Status Disown(const std::string& name, Follower follower);
+  // Something that a waiting run waits for may have come.
+  void LookAgain(const std::string& name);
+  // The key in use may end at any moment, because a call is under way that replaces it.
+  bool Rolling(const std::string& name) const;
   // Forgets a run without another step: the credential is being deleted.
   void Drop(const std::string& name);
   // When the run will act next by itself; InfinitePast while it waits for a reply.
@@ -85,8 +101,10 @@ class Engine {
     store::RotationRecord record;
     std::shared_ptr<providers::Provider> provider;
     bool sweep_only = false;
+    bool disown = false;
     // The grace by the clock that cannot be set; only known in the process that promoted.
     base::BootTime grace_boot{-absl::InfiniteDuration()};
+    base::BootTime grace_max_boot{-absl::InfiniteDuration()};
     base::Executor::TimerId timer = 0;
     absl::Time next_step_at = absl::InfinitePast();
     uint32_t commit_failures = 0;
@@ -105,11 +123,15 @@ class Engine {
   void CallWithManager(const std::string& name, const Effect& effect,
                        const base::CredentialValue& manager);
   providers::NewKey NewKeyFor(const Run& run) const;
+  static bool EndsTheOld(const Run& run);
+  void StartGrace(Run& run) const;
   void WaitUntil(const std::string& name, Run& run, absl::Time until);
   void Finish(const std::string& name, const Close& close);
   void Announce(Run& run, const Step& step);
   void RaiseAlerts(const std::string& name, const Run& run, const Step& step);
   Facts FactsFor(const Run& run) const;
+  void AddVersions(const Run& run, const CredentialState& state, Facts& facts) const;
+  bool ConsumersHold(const CredentialState& state, const Run& run) const;
   absl::Duration RetryWait(const Run& run) const;
   absl::Duration RunwayOf(const CredentialState& state) const;
 

@@ -65,21 +65,9 @@ class Builder {
     switch (step_.version) {
       case VersionChange::kNone:
         return;
-      case VersionChange::kMint: {
-        VersionRecord minted;
-        minted.credential = credential_.name;
-        minted.number = ++credential_.last_version;
-        minted.value = row.new_value;
-        minted.provider_key_id = row.new_key_id;
-        minted.created_at = context_.now;
-        minted.requested_at = row.sent_at;
-        minted.expires_at = row.new_expires_at;
-        row.new_version = minted.number;
-        row.new_value = {};  // the version holds it now
-        credential_changed_ = true;
-        transaction_.Put(std::move(minted));
+      case VersionChange::kMint:
+        transaction_.Put(Minted());
         return;
-      }
       case VersionChange::kPromote:
         Promote(row);
         return;
@@ -91,16 +79,40 @@ class Builder {
         credential_.retiring_version = 0;
         credential_changed_ = true;
         return;
+      case VersionChange::kReplace:
+        Replace(row);
+        return;
+      case VersionChange::kSwap:
+        Retire(row);
+        MakeCurrent(row.new_version);
+        AddHistory("undone", row.new_version, "");
+        return;
+      case VersionChange::kLoseCurrent:
+        End(credential_.current_version, VersionState::kFailed);
+        credential_.current_version = 0;
+        credential_changed_ = true;
+        return;
     }
   }
 
-  void Promote(const store::RotationRecord& row) {
-    if (const VersionRecord* version = state_.Version(row.new_version)) {
-      VersionRecord current = *version;
-      current.state = VersionState::kCurrent;
-      current.promoted_at = context_.now;
-      transaction_.Put(std::move(current));
-    }
+  VersionRecord Minted() {
+    store::RotationRecord& row = step_.record;
+    VersionRecord minted;
+    minted.credential = credential_.name;
+    minted.number = ++credential_.last_version;
+    minted.value = row.new_value;
+    minted.provider_key_id = row.new_key_id;
+    minted.created_at = context_.now;
+    minted.requested_at = row.sent_at;
+    minted.expires_at = row.new_expires_at;
+    row.new_version = minted.number;
+    row.new_value = {};  // the version holds it now
+    credential_changed_ = true;
+    return minted;
+  }
+
+  // The version that is current until now, or was, gets its grace.
+  void Retire(const store::RotationRecord& row) {
     if (const VersionRecord* version = state_.Version(row.old_version)) {
       VersionRecord old = *version;
       old.state = VersionState::kRetiring;
@@ -109,8 +121,26 @@ class Builder {
       if (old.provider_key_id.empty()) old.provider_key_id = row.old_key_id;
       transaction_.Put(std::move(old));
     }
-    credential_.current_version = row.new_version;
     credential_.retiring_version = row.old_version;
+    credential_changed_ = true;
+  }
+
+  void MakeCurrent(uint64_t number) {
+    absl::Time expires_at = store::kNever;
+    if (const VersionRecord* version = state_.Version(number)) {
+      VersionRecord current = *version;
+      current.state = VersionState::kCurrent;
+      current.promoted_at = context_.now;
+      current.grace_until = store::kNever;
+      expires_at = current.expires_at;
+      transaction_.Put(std::move(current));
+    }
+    TakeOver(number, expires_at);
+  }
+
+  void TakeOver(uint64_t number, absl::Time expires_at) {
+    (void)expires_at;
+    credential_.current_version = number;
     credential_.last_rotated = context_.now;
     credential_.next_due = NextRotation(credential_.spec.rotate(), credential_.name, context_.now);
     credential_.consecutive_failures = 0;
@@ -118,6 +148,22 @@ class Builder {
     credential_.failure_detail.clear();
     credential_.failure_since = store::kNever;
     credential_changed_ = true;
+  }
+
+  void Promote(const store::RotationRecord& row) {
+    Retire(row);
+    MakeCurrent(row.new_version);
+    AddHistory("succeeded", row.new_version, "");
+  }
+
+  // In the place of the old one, which is dead.
+  void Replace(const store::RotationRecord& row) {
+    VersionRecord current = Minted();
+    current.state = VersionState::kCurrent;
+    current.promoted_at = context_.now;
+    TakeOver(current.number, current.expires_at);
+    transaction_.Put(std::move(current));
+    End(row.old_version, VersionState::kRevoked);
     AddHistory("succeeded", row.new_version, "");
   }
 
@@ -144,7 +190,13 @@ class Builder {
         transaction_.Delete(store::TagKey(credential_.name, tag));
       }
     }
-    if (context_.sweep_only || !IsFailure(close.ending)) return;
+    for (const std::string& id : close.disowned) {
+      credential_.disowned_key_ids.push_back(id);
+      credential_changed_ = true;
+    }
+    // A key that was lost is a failure whoever looked.
+    if (!IsFailure(close.ending)) return;
+    if (context_.sweep_only && close.ending != Ending::kLost) return;
     ++credential_.consecutive_failures;
     credential_.failure_code = observe::FailureCodeName(FailureOf(close.ending));
     credential_.failure_detail = close.cause;

@@ -34,6 +34,7 @@ enum class State {
   kDying,      // deleted, and the provider may still accept it for a while
   kAborting,   // keys of a failed attempt are being deleted
   kOperator,   // a key that may be ours cannot be told apart: a person must look
+  kProving,    // the new key has taken the old one's place, being verified
 };
 absl::string_view StateName(State state);
 // KEYTURN_CHECK fails for a name that StateName never gives: the store is sealed, so nobody else
@@ -45,17 +46,35 @@ struct Facts {
   providers::Traits traits;
   // All keys the provider lists belong to this credential.
   bool exclusive = false;
+  // Consumers may be without a working key for a moment.
+  bool allow_gap = false;
+  // A person says that no key of unknown origin is ours.
+  bool disown = false;
   // Look for orphans, begin nothing.
   bool sweep_only = false;
   // Keys that some credential accounts for.
   std::set<std::string> known_ids;
+  // Keys of versions of this credential that have ended: ours, and not to be alive.
+  std::set<std::string> our_ids;
+  // Keys that a person has declared not to be ours.
+  std::set<std::string> disowned_ids;
   // Tags of this credential's attempts, open or closed.
   std::set<std::string> our_tags;
   // The value of the current version, to find its id in lists that show secrets. May be empty.
   base::CredentialValue current_value;
+  // The value of the row's old version; empty once it has ended.
+  base::CredentialValue old_value;
+  // A random secret that nothing else has, for class chosen.
+  base::Secret fresh_secret;
   absl::Duration grace = absl::ZeroDuration();
   // Whether the grace is over by every clock the agent has.
   bool grace_over = false;
+  // Whether some consumer still uses the old version, and the credential waits for that. And
+  // whether it has waited as long as it may.
+  bool consumers_hold = false;
+  bool grace_max_over = false;
+  // The longest grace; infinite: `grace` is all there is.
+  absl::Duration grace_max = absl::InfiniteDuration();
   // How long to wait should this step fail.
   absl::Duration retry_wait = absl::Seconds(1);
 };
@@ -78,8 +97,12 @@ struct RevokeReplied {
 struct Due {};
 // The agent has started and found this row.
 struct Restarted {};
-using Event =
-    std::variant<CreateReplied, ListReplied, VerifyReplied, RevokeReplied, Due, Restarted>;
+// A person wants the retiring version back.
+struct Undone {};
+// A person has brought the value that the row, in kChecking, holds as the new one.
+struct Brought {};
+using Event = std::variant<CreateReplied, ListReplied, VerifyReplied, RevokeReplied, Due, Restarted,
+                           Undone, Brought>;
 
 enum class Ending {
   kDone,            // the old key is gone (or there was none)
@@ -89,6 +112,8 @@ enum class Ending {
   kUnavailable,     // definitely nothing was made, worth another try
   kNothingCreated,  // the outcome was unknown, and nothing came of it
   kAborted,         // keys of the attempt are deleted
+  kUnproven,        // the new key took the old one's place, and the provider rejects it
+  kLost,            // the old key is dead, and nobody knows the one that replaced it
 };
 absl::string_view EndingName(Ending ending);
 
@@ -111,6 +136,8 @@ struct Close {
   std::string cause;
   int http_status = 0;
   absl::Duration retry_after = absl::ZeroDuration();
+  // Keys that are left alone from now on, because a person said so.
+  std::vector<std::string> disowned;
 };
 using Effect = std::variant<CallCreate, CallList, CallVerifyNew, CallVerifyOld, CallRevoke, Wait,
                             Proceed, Close>;
@@ -118,10 +145,13 @@ using Effect = std::variant<CallCreate, CallList, CallVerifyNew, CallVerifyOld, 
 // What becomes of the versions, in the same transaction as the row.
 enum class VersionChange {
   kNone,
-  kMint,       // the new one exists: pending
-  kPromote,    // new -> current, old -> retiring
-  kDropNew,    // new -> failed, its value erased
-  kRevokeOld,  // old -> revoked, its value erased
+  kMint,         // the new one exists: pending
+  kPromote,      // new -> current, old -> retiring
+  kDropNew,      // new -> failed, its value erased
+  kRevokeOld,    // old -> revoked, its value erased
+  kReplace,      // the new one exists and is current, old -> revoked in the same moment
+  kSwap,         // retiring and current change places; the row has changed them already
+  kLoseCurrent,  // current -> failed, its value erased: nothing can be handed out
 };
 
 struct Alert {

@@ -14,7 +14,7 @@ namespace {
 // In the order of State.
 constexpr absl::string_view kStateNames[] = {"checking", "sweeping", "creating", "reconcile",
                                              "minted",   "verified", "retiring", "revoking",
-                                             "dying",    "aborting", "operator"};
+                                             "dying",    "aborting", "operator", "proving"};
 
 }  // namespace
 
@@ -42,6 +42,10 @@ absl::string_view EndingName(Ending ending) {
       return "nothing_created";
     case Ending::kAborted:
       return "aborted";
+    case Ending::kUnproven:
+      return "unproven";
+    case Ending::kLost:
+      return "lost";
   }
   return "aborted";
 }

@@ -81,7 +81,7 @@ TEST(StrictYaml, ReadsResources) {
   EXPECT_EQ(r.providers().at("dify-support").params().at("workspace_id"), "77");
   const auto& bot = r.credentials().at("support-bot/dify");
   EXPECT_EQ(bot.rotate().every().seconds(), 90 * 86400);
-  EXPECT_EQ(bot.rotate().grace().seconds(), 5400);
+  EXPECT_EQ(bot.rotate().grace().min().seconds(), 5400);
   EXPECT_TRUE(bot.exclusive());
   const auto& crm = r.credentials().at("crm/token").oauth();
   EXPECT_EQ(crm.grant(), v1::CLIENT_CREDENTIALS);

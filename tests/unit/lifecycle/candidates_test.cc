@@ -38,10 +38,10 @@ TEST(CandidatesTest, WhatNobodyAccountsForIsAnOrphanOnlyWhereItIsProvablyOurs) {
   Facts tagged = FactsOf(ProviderClass::kTagged, false);
   tagged.our_tags = {"kt-a-b-1"};
   EXPECT_EQ(UnaccountedOf(listed, tagged).orphans, std::vector<std::string>{"k1"});
-  EXPECT_EQ(UnaccountedOf(listed, tagged).unknown, 0u);
+  EXPECT_TRUE(UnaccountedOf(listed, tagged).unknown.empty());
   const Facts shared = FactsOf(ProviderClass::kUntagged, false);
   EXPECT_TRUE(UnaccountedOf(listed, shared).orphans.empty());
-  EXPECT_EQ(UnaccountedOf(listed, shared).unknown, 2u);
+  EXPECT_EQ(UnaccountedOf(listed, shared).unknown.size(), 2u);
   const Facts exclusive = FactsOf(ProviderClass::kUntagged, true);
   EXPECT_EQ(UnaccountedOf(listed, exclusive).orphans.size(), 2u);
 }

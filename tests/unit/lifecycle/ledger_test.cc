@@ -109,7 +109,7 @@ TEST_F(LedgerTest, PromotionMovesAllThreeTogether) {
   EXPECT_EQ(state.Version(1)->state, VersionState::kRetiring);
   EXPECT_EQ(state.Version(1)->grace_until, kNow + absl::Hours(1));
   EXPECT_FALSE(state.Version(1)->value.empty()) << "consumers may still need it";
-  EXPECT_EQ(ledger_.KnownKeyIds(), (std::set<std::string>{"new", "old"}));
+  EXPECT_EQ(ledger_.KnownKeyIds(""), (std::set<std::string>{"new", "old"}));
 }
 
 TEST_F(LedgerTest, RevokingErasesTheSecretAndClosesTheRow) {
@@ -127,12 +127,12 @@ TEST_F(LedgerTest, RevokingErasesTheSecretAndClosesTheRow) {
   EXPECT_TRUE(state.Version(1)->value.empty());
   EXPECT_EQ(state.record.retiring_version, 0u);
   EXPECT_EQ(state.tags.count("kt-1"), 1u) << "an effect of it may still come";
-  EXPECT_EQ(ledger_.KnownKeyIds(), std::set<std::string>{"new"});
+  EXPECT_EQ(ledger_.KnownKeyIds(""), std::set<std::string>{"new"});
 }
 
 TEST_F(LedgerTest, AFailedAttemptIsCountedAndPutOff) {
   Step step = StepIn("creating", VersionChange::kNone);
-  step.effect = Close{Ending::kRefused, "http_403", 403, {}};
+  step.effect = Close{Ending::kRefused, "http_403", 403, {}, {}};
   ASSERT_TRUE(Journal(step));
   const CredentialState state = Reloaded();
   EXPECT_EQ(state.record.consecutive_failures, 1u);
@@ -148,7 +148,7 @@ TEST_F(LedgerTest, HistoryAndEndedVersionsStayBounded) {
     ASSERT_TRUE(Journal(minted));
     Step dropped = StepIn("aborting", VersionChange::kDropNew);
     dropped.record.new_version = minted.record.new_version;
-    dropped.effect = Close{Ending::kAborted, "x", 0, {}};
+    dropped.effect = Close{Ending::kAborted, "x", 0, {}, {}};
     ASSERT_TRUE(Journal(dropped));
   }
   const CredentialState state = Reloaded();

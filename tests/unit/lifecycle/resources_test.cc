@@ -10,6 +10,9 @@
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
 #include "tests/fakes/crypto_ready.h"
+#include "tests/fakes/fake_provider.h"
+#include "tests/fakes/simulated_clock.h"
+#include "tests/fakes/simulated_executor.h"
 #include "tests/fakes/test_store.h"
 
 namespace keyturn::lifecycle {
@@ -19,11 +22,17 @@ class OneRecipe final : public providers::Registry {
  public:
   absl::StatusOr<std::shared_ptr<providers::Provider>> Make(
       const providers::ProviderConfig& config) const override {
-    if (config.recipe == "known") return std::shared_ptr<providers::Provider>();
+    if (config.recipe == "known") return std::shared_ptr<providers::Provider>(known_);
     return base::WithReason(absl::InvalidArgumentError("no such recipe"), "X",
                             {{"field", "recipe"}});
   }
   std::vector<std::string> RecipeNames() const override { return {"known"}; }
+
+ private:
+  mutable fakes::SimulatedClock clock_;
+  mutable fakes::SimulatedExecutor executor_{clock_};
+  std::shared_ptr<fakes::FakeProvider> known_ =
+      std::make_shared<fakes::FakeProvider>(fakes::FakeProvider::Options(), clock_, executor_);
 };
 
 class ResourcesTest : public testing::Test {

@@ -56,7 +56,7 @@ TEST(Schedule, NamesSpreadOverTheWholeJitter) {
 TEST(Schedule, GraceHasADefault) {
   EXPECT_EQ(GraceOf({}), kDefaultGrace);
   v1::RotateSpec spec;
-  spec.mutable_grace()->set_seconds(0);
+  spec.mutable_grace()->mutable_min()->set_seconds(0);
   EXPECT_EQ(GraceOf(spec), absl::ZeroDuration());
 }
 

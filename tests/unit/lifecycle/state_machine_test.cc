@@ -22,7 +22,9 @@ const absl::Time kNow = absl::FromUnixSeconds(1'767'614'400);
 CallResult Result(Outcome outcome, absl::Duration retry_after = absl::ZeroDuration()) {
   return {outcome, "cause", 0, retry_after};
 }
-ListedKey Listed(const std::string& id, const std::string& tag = "") { return {id, tag, {}}; }
+ListedKey Listed(const std::string& id, const std::string& tag = "") {
+  return {id, tag, {}, false};
+}
 ListReplied List(std::vector<ListedKey> keys) { return {Result(Outcome::kOk), std::move(keys)}; }
 
 class StateMachineTest : public testing::Test {
@@ -51,7 +53,7 @@ class StateMachineTest : public testing::Test {
 };
 
 TEST_F(StateMachineTest, StatesHaveNamesThatReadBack) {
-  for (int i = 0; i <= static_cast<int>(State::kOperator); ++i) {
+  for (int i = 0; i <= static_cast<int>(State::kProving); ++i) {
     EXPECT_EQ(ParseState(StateName(static_cast<State>(i))), static_cast<State>(i));
   }
 }
