@@ -21,6 +21,7 @@ void AddGetCommand(CLI::App& program, Session& session);
 void AddPutCommand(CLI::App& program, Session& session);
 void AddDeleteCommand(CLI::App& program, Session& session);
 void AddRotateCommand(CLI::App& program, Session& session);
+void AddCalendarCommand(CLI::App& program, Session& session);
 void AddRefreshCommand(CLI::App& program, Session& session);
 void AddWatchCommand(CLI::App& program, Session& session);
 void AddHistoryCommand(CLI::App& program, Session& session);

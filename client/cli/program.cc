@@ -85,6 +85,7 @@ void AddCommands(CLI::App& program, Session& session) {
   AddPutCommand(program, session);
   AddDeleteCommand(program, session);
   AddRotateCommand(program, session);
+  AddCalendarCommand(program, session);
   AddRefreshCommand(program, session);
   AddWatchCommand(program, session);
   AddHistoryCommand(program, session);

@@ -50,6 +50,7 @@ class FakeLifecycle final : public lifecycle::Lifecycle {
   void Refresh(v1::RefreshRequest request, lifecycle::Answer<v1::RefreshResponse> done) override;
   void History(v1::HistoryRequest request, lifecycle::Answer<v1::HistoryResponse> done) override;
   void Status(lifecycle::Answer<v1::StatusResponse> done) override;
+  void Calendar(v1::CalendarRequest request, lifecycle::Answer<v1::CalendarResponse> done) override;
   // Enters creating, verifying, promoted.
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;

@@ -95,7 +95,9 @@ class Builder {
   }
 
   void Promote(const store::RotationRecord& row) {
+    absl::Time expires_at = store::kNever;
     if (const VersionRecord* version = state_.Version(row.new_version)) {
+      expires_at = version->expires_at;
       VersionRecord current = *version;
       current.state = VersionState::kCurrent;
       current.promoted_at = context_.now;
@@ -112,7 +114,8 @@ class Builder {
     credential_.current_version = row.new_version;
     credential_.retiring_version = row.old_version;
     credential_.last_rotated = context_.now;
-    credential_.next_due = NextRotation(credential_.spec.rotate(), credential_.name, context_.now);
+    credential_.next_due =
+        NextRotation(credential_.spec.rotate(), credential_.name, context_.now, expires_at);
     credential_.consecutive_failures = 0;
     credential_.failure_code.clear();
     credential_.failure_detail.clear();
