@@ -112,6 +112,21 @@ class OneCredential {
                : current->expires_at - current->promoted_at;
   }
 
+  std::string Why(absl::Time last_rotated, absl::Time at) const {
+    const v1::RotateSpec& rotate = state_.record.spec.rotate();
+    const bool by_expiry = last_rotated != store::kNever &&
+                           at < NextRotation(rotate, name_, last_rotated, store::kNever);
+    return by_expiry ? "before the key expires" : ScheduleText(rotate);
+  }
+
+  std::string WhyNext(absl::Time at) const {
+    if (state_.Current() == nullptr) return "the first key";
+    if (state_.record.consecutive_failures > 0) {
+      return absl::StrCat("another attempt, after ", state_.record.consecutive_failures, " failed");
+    }
+    return Why(state_.record.last_rotated, at);
+  }
+
   void Rotations() {
     const v1::RotateSpec& rotate = state_.record.spec.rotate();
     // The run under way is no longer ahead; its end is.
@@ -119,20 +134,16 @@ class OneCredential {
     if (state_.rotation && planned < context_.now) return;
     absl::Time at = std::max(planned, context_.now);
     const absl::Duration lifetime = Lifetime();
-    std::string detail =
-        state_.Current() == nullptr ? "the first key"
-        : state_.record.consecutive_failures > 0
-            ? absl::StrCat("another attempt, after ", state_.record.consecutive_failures, " failed")
-            : ScheduleText(rotate);
+    std::string detail = WhyNext(at);
     bool has_old = state_.Current() != nullptr;
     for (size_t i = 0; i <= kOfOneMost && at <= end_; ++i) {
-      Add(at, "rotation", detail);
+      Add(at, "rotation", std::move(detail));
       if (has_old) GraceAfter(at);
       has_old = true;
-      detail = ScheduleText(rotate);
       const absl::Time expires_at = lifetime > absl::ZeroDuration() ? at + lifetime : store::kNever;
       const absl::Time next = NextRotation(rotate, name_, at, expires_at);
       if (next <= at) break;
+      detail = Why(at, next);
       at = next;
     }
   }

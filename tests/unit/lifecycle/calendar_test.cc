@@ -109,10 +109,10 @@ TEST_F(CalendarTest, KeysThatExpireAreRotatedBeforeAgainAndAgain) {
   record.next_due = now_ + absl::Hours(6);
   Hold(record, now_ + absl::Hours(9));
   EXPECT_EQ(Lines(absl::Hours(12)),
-            "+6h a rotation: every 90d\n"
+            "+6h a rotation: before the key expires\n"
             "+7h a revoke: the key before\n"
             "+9h a expiry: version 1, unless rotated before\n"
-            "+12h a rotation: every 90d");
+            "+12h a rotation: before the key expires");
 }
 
 TEST_F(CalendarTest, AFirstKeyHasNothingToRevoke) {
