@@ -187,6 +187,15 @@ grpc::ServerUnaryReactor* AdminService::History(grpc::CallbackServerContext* con
               [&](auto answer) { lifecycle_.History(*request, std::move(answer)); });
 }
 
+grpc::ServerUnaryReactor* AdminService::Calendar(grpc::CallbackServerContext* context,
+                                                 const v1::CalendarRequest* request,
+                                                 v1::CalendarResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("Calendar", "", event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.Calendar(*request, std::move(answer)); });
+}
+
 grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* context,
                                                const v1::StatusRequest*,
                                                v1::StatusResponse* response) {

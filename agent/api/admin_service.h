@@ -60,6 +60,9 @@ class AdminService final : public v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* History(grpc::CallbackServerContext* context,
                                     const v1::HistoryRequest* request,
                                     v1::HistoryResponse* response) override;
+  grpc::ServerUnaryReactor* Calendar(grpc::CallbackServerContext* context,
+                                     const v1::CalendarRequest* request,
+                                     v1::CalendarResponse* response) override;
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;

@@ -22,9 +22,10 @@ grpc::ServerWriteReactor<v1::RotateResponse>* RotateCall::Start(OpenStreams& str
   call->self_ = call;
   lifecycle.Rotate(
       request, [call](v1::RotateResponse step) { call->Step(std::move(step)); },
-      [call, &audit, event = std::move(event)](absl::Status status) mutable {
+      [call, &audit, event = std::move(event),
+       is_change = !request.dry_run()](absl::Status status) mutable {
         event.result = absl::StatusCodeToString(status.code());
-        audit.Record(event);
+        if (is_change) audit.Record(event);
         call->EndWith(std::move(status), /*at_once=*/false);
       });
   return call.get();

@@ -13,8 +13,14 @@
 namespace keyturn::lifecycle {
 namespace {
 
-// After downtime, overdue rotations begin within this much, each at its own moment.
+// After downtime, overdue rotations begin within this much, each at its own moment; or, when there
+// are many, each this much after the one before at the same host.
 constexpr absl::Duration kSpread = absl::Minutes(1);
+constexpr absl::Duration kBetweenTurns = absl::Seconds(2);
+// With less than this left, a credential does not wait for its moment.
+constexpr absl::Duration kUrgent = absl::Hours(1);
+// A timer this late: the machine slept or its clock was set, and others are late as well.
+constexpr absl::Duration kLateTimer = absl::Minutes(1);
 constexpr absl::Duration kSweepEvery = absl::Hours(1);
 // A slot in use that somebody regenerates is a dead key until it is read again.
 constexpr absl::Duration kDriftEvery = absl::Minutes(5);
@@ -47,7 +53,13 @@ absl::Status Keeper::Start() {
   // Everything is handed out before anything upstream is asked: a restart costs no consumer a read.
   for (const auto& [name, state] : ledger_.credentials()) Publish(name);
   engine_.Recover();
-  for (const auto& [name, state] : ledger_.credentials()) Adopt(name, /*fetch_now=*/false);
+  // What consumers will miss first comes first; the rest in the order of its moments.
+  std::vector<std::pair<std::pair<absl::Duration, double>, std::string>> order;
+  for (const auto& [name, state] : ledger_.credentials()) {
+    order.push_back({{RunwayOf(state, deps_.clock.WallNow()), JitterFraction(name)}, name});
+  }
+  std::sort(order.begin(), order.end());
+  for (const auto& [urgency, name] : order) Adopt(name, /*fetch_now=*/false);
   return absl::OkStatus();
 }
 
@@ -156,32 +168,71 @@ void Keeper::Adopt(const std::string& name, bool fetch_now) {
 void Keeper::PlanRotation(const std::string& name) {
   const CredentialState& state = *ledger_.Find(name);
   Plan& plan = plans_[name];
-  deps_.executor.Cancel(plan.rotation);
   if (IsManual(name)) return PlanReminder(name);
   if (WaitsForPerson(state)) {
+    deps_.executor.Cancel(plan.rotation);
     plan.rotation_at = absl::InfiniteFuture();
     return;
   }
   const absl::Time now = deps_.clock.WallNow();
-  const absl::Duration every = ToDuration(state.record.spec.rotate().every());
   absl::Time due = state.record.next_due;
   if (due == store::kNever) due = now;  // no key yet: make the first one
-  if (due < now && state.record.current_version != 0) {
-    // Overdue, most likely because the agent was down: not all at once.
-    due = now + JitterFraction(name) * std::min(kSpread, every / 100);
+  if (const store::VersionRecord* current = state.Current()) {
+    if (due < now) {
+      // Overdue, most likely because the agent was down: not all at once.
+      if (plan.turn < now) plan.turn = TakeTurn(state, now);
+      due = plan.turn;
+    }
+    due = InWindow(state.record.spec.rotate(), name, due, state.record.last_rotated,
+                   current->expires_at);
   }
   plan.rotation_at = due;
-  const absl::Duration wait =
-      std::clamp(due - now, absl::ZeroDuration(), absl::Duration(kLookAgain));
+  AwaitRotation(name);
+}
+
+absl::Time Keeper::TakeTurn(const CredentialState& state, absl::Time now) {
+  const auto provider = ledger_.providers().find(state.record.spec.provider());
+  std::string host = state.record.spec.provider();
+  if (provider != ledger_.providers().end() && !provider->second.spec.endpoint().empty()) {
+    host = HostOf(provider->second.spec.endpoint());
+  }
+  const absl::Duration spread =
+      RunwayOf(state, now) <= kUrgent
+          ? absl::ZeroDuration()
+          : JitterFraction(state.record.name) *
+                std::min(kSpread, IntervalAt(state.record.spec.rotate(), now) / 100);
+  absl::Time& last = turns_.try_emplace(host, absl::InfinitePast()).first->second;
+  last = std::max(now + spread, last + kBetweenTurns);
+  return last;
+}
+
+void Keeper::AwaitRotation(const std::string& name) {
+  Plan& plan = plans_[name];
+  deps_.executor.Cancel(plan.rotation);
+  const absl::Duration wait = std::clamp(plan.rotation_at - deps_.clock.WallNow(),
+                                         absl::ZeroDuration(), absl::Duration(kLookAgain));
   plan.rotation = deps_.executor.After(wait, [this, name] {
-    const CredentialState* held = ledger_.Find(name);
-    if (held == nullptr) return;
-    if (deps_.clock.WallNow() < held->record.next_due) {
-      PlanRotation(name);
-    } else {
-      engine_.Start(name, /*sweep_only=*/false);
-    }
+    if (ledger_.Find(name) != nullptr) OnRotationTimer(name);
   });
+}
+
+void Keeper::OnRotationTimer(const std::string& name) {
+  const CredentialState& state = *ledger_.Find(name);
+  const absl::Time now = deps_.clock.WallNow();
+  const absl::Time at = plans_[name].rotation_at;
+  const bool has_key = state.Current() != nullptr;
+  if (now < state.record.next_due || (has_key && now - at > kLateTimer)) {
+    PlanRotation(name);
+  } else if (now < at) {
+    AwaitRotation(name);
+  } else {
+    if (has_key && !IsInWindow(state.record.spec.rotate(), now)) {
+      deps_.log.Write(
+          observe::Level::kWarning, "rotation_outside_window",
+          {{"credential", name}, {"detail", "the key would expire before the next window opens"}});
+    }
+    engine_.Start(name, /*sweep_only=*/false);
+  }
 }
 
 void Keeper::PlanSweep(const std::string& name, absl::Duration wait) {
@@ -277,10 +328,11 @@ void Keeper::OnClosed(const std::string& name, bool attempted) {
   if (attempted && provider.ok()) {
     PlanSweep(name, std::max((*provider)->traits().settle, absl::Duration(absl::Seconds(30))));
   }
-  const absl::Duration every = ToDuration(state->record.spec.rotate().every());
-  const absl::Duration late = deps_.clock.WallNow() - (state->record.last_rotated + every);
+  const store::VersionRecord* current = state->Current();
   if (state->record.last_rotated != store::kNever && state->record.consecutive_failures > 0 &&
-      late > every / 10) {
+      deps_.clock.WallNow() >
+          OverdueFrom(state->record.spec.rotate(), name, state->record.last_rotated,
+                      current == nullptr ? store::kNever : current->expires_at)) {
     deps_.failures.Open({.code = observe::FailureCode::kRotationOverdue,
                          .credential = name,
                          .provider = state->record.spec.provider(),

@@ -13,6 +13,7 @@
 #include "agent/base/clock.h"
 #include "agent/base/executor.h"
 #include "agent/base/random.h"
+#include "agent/lifecycle/calendar.h"
 #include "agent/lifecycle/ledger.h"
 #include "agent/lifecycle/lifecycle.h"
 #include "agent/lifecycle/oauth/refresher.h"
@@ -60,6 +61,7 @@ class Keeper final : public Lifecycle {
   void Status(Answer<v1::StatusResponse> done) override;
   void Undo(v1::UndoRequest request, Answer<v1::UndoResponse> done) override;
   void Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) override;
+  void Calendar(v1::CalendarRequest request, Answer<v1::CalendarResponse> done) override;
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;
 
@@ -72,11 +74,17 @@ class Keeper final : public Lifecycle {
     // Who asked while a call was under way that replaces the key in use.
     std::vector<Done> roll_waits;
     absl::Time rotation_at = absl::InfiniteFuture();
+    // Overdue: this credential's turn among the others of its host.
+    absl::Time turn = absl::InfinitePast();
   };
 
   // Each looks at the ledger and sets what follows from it.
   void Adopt(const std::string& name, bool fetch_now);
   void PlanRotation(const std::string& name);
+  void AwaitRotation(const std::string& name);
+  void OnRotationTimer(const std::string& name);
+  // When an overdue rotation may begin, so that those of one host do not begin together.
+  absl::Time TakeTurn(const CredentialState& state, absl::Time now);
   void PlanSweep(const std::string& name, absl::Duration wait);
   void PlanExpiryWarning(const std::string& name);
   void Publish(const std::string& name);
@@ -113,6 +121,8 @@ class Keeper final : public Lifecycle {
   absl::Status DeleteCredential(const std::string& name);
   void RefreshOne(const std::string& name, Answer<v1::RefreshResponse> done);
   absl::Status CheckRotatable(const std::string& name) const;
+  absl::Status PreviewRotation(const std::string& name, Step& step);
+  CalendarContext CalendarFacts();
   absl::StatusOr<const CredentialState*> Get(const std::string& name) const;
   ViewContext Views() const;
   absl::Time NextAt(const std::string& name) const;
@@ -123,6 +133,8 @@ class Keeper final : public Lifecycle {
   rotation::Engine engine_;
   std::map<std::string, std::shared_ptr<providers::Provider>> providers_;
   std::map<std::string, Plan> plans_;
+  // The last turn given out, by host.
+  std::map<std::string, absl::Time> turns_;
 };
 
 }  // namespace keyturn::lifecycle

@@ -49,7 +49,7 @@ void Keeper::Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyRespo
 absl::StatusOr<v1::ApplyResponse> Keeper::ApplyNow(const v1::ApplyRequest& request, bool dry_run) {
   auto wanted = ReadResources(request, ledger_, deps_.checks);
   if (!wanted.ok()) return base::WithReason(wanted.status(), "BAD_RESOURCE");
-  v1::ApplyResponse response = Compare(*wanted, ledger_);
+  v1::ApplyResponse response = Compare(*wanted, ledger_, deps_.clock.WallNow());
   if (dry_run) return response;
   store::Transaction transaction;
   for (const v1::ResourceChange& change : response.changes()) {
@@ -65,7 +65,9 @@ absl::StatusOr<v1::ApplyResponse> Keeper::ApplyNow(const v1::ApplyRequest& reque
       record.name = name;
       record.spec = wanted->credentials().at(name);
       if (record.last_rotated != store::kNever && record.spec.has_rotate()) {
-        record.next_due = NextRotation(record.spec.rotate(), name, record.last_rotated);
+        const store::VersionRecord* current = held == nullptr ? nullptr : held->Current();
+        record.next_due = NextRotation(record.spec.rotate(), name, record.last_rotated,
+                                       current == nullptr ? store::kNever : current->expires_at);
       }
       transaction.Put(std::move(record));
     }
@@ -331,6 +333,10 @@ void Keeper::Rotate(v1::RotateRequest request, Step step,
     const std::string& name = request.name();
     if (absl::Status status = CheckRotatable(name); !status.ok()) {
       done(status);
+      return;
+    }
+    if (request.dry_run()) {
+      done(PreviewRotation(name, step));
       return;
     }
     engine_.Start(

@@ -199,7 +199,7 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
   record.current_version = version.number;
   record.last_rotated = now;
   if (key) {
-    record.next_due = NextRotation(record.spec.rotate(), name, now);
+    record.next_due = NextRotation(record.spec.rotate(), name, now, version.expires_at);
     record.consecutive_failures = 0;
     record.failure_code.clear();
     record.failure_detail.clear();

@@ -34,8 +34,11 @@ class Lifecycle : public Freshness {
   // All of StatusResponse but version, started_at, connections and store_path.
   virtual void Status(Answer<v1::StatusResponse> done) = 0;
 
+  virtual void Calendar(v1::CalendarRequest request, Answer<v1::CalendarResponse> done) = 0;
+
   // `step` for each state the rotation enters, then `done`: OK when the new key is handed out (or,
   // with wait_until_done, the old one is revoked), else why the rotation ended without that.
+  // With dry_run: `step` for each call that the rotation would make, and nothing else happens.
   using Step = absl::AnyInvocable<void(v1::RotateResponse)>;
   virtual void Rotate(v1::RotateRequest request, Step step,
                       absl::AnyInvocable<void(absl::Status)> done) = 0;

@@ -10,7 +10,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "agent/base/duration_text.h"
 #include "agent/base/error.h"
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
@@ -127,19 +126,13 @@ class Checker {
       return Wrong(Join(here, "provider"),
                    absl::StrCat("there is no provider \"", spec.provider(), "\""));
     }
-    const v1::RotateSpec& rotate = spec.rotate();
-    const absl::Duration every = ToDuration(rotate.every());
-    if (every < absl::Seconds(1)) {
-      return Wrong(Join(here, "rotate"), "`every` is needed, at least 1s; such as `every: 90d`");
-    }
-    if (GraceOf(rotate) >= every) {
-      return Wrong(Join(Join(here, "rotate"), rotate.has_grace() ? "grace" : "every"),
-                   absl::StrCat("the grace (", base::FormatDuration(GraceOf(rotate)),
-                                ") must be shorter than `every` (", base::FormatDuration(every),
-                                "), or the old key would still be valid at the next rotation"));
-    }
-    if (const auto jitter = ParseJitter(rotate.jitter()); !jitter.ok()) {
-      return Wrong(Join(Join(here, "rotate"), "jitter"), jitter.status().message());
+    ScheduleMistake mistake;
+    if (!CheckSchedule(spec.rotate(), mistake).ok()) {
+      YamlPath path = Join(here, "rotate");
+      for (absl::string_view part : absl::StrSplit(mistake.field, '.', absl::SkipEmpty())) {
+        path.emplace_back(part);
+      }
+      return Wrong(path, mistake.message);
     }
     if (absl::Status s = ClassRules(here, spec); !s.ok()) return s;
     return Sharing(here, name, spec);
@@ -308,7 +301,10 @@ v1::ResourceChange* AddChange(v1::ApplyResponse& response, const char* type,
 std::string NoteFor(const std::string& name, const v1::CredentialSpec& spec) {
   switch (KindOf(spec)) {
     case v1::API_KEY:
-      return "a first key will be created once the provider's manager credential has a value";
+      return absl::StrCat(
+          "a first key will be created once the provider's manager credential has a value; then "
+          "rotates ",
+          ScheduleText(spec.rotate()));
     case v1::OAUTH_TOKEN:
       return spec.oauth().grant() == v1::REFRESH_TOKEN
                  ? absl::StrCat("needs a refresh token: keyturn put ", name)
@@ -316,6 +312,28 @@ std::string NoteFor(const std::string& name, const v1::CredentialSpec& spec) {
     default:
       return absl::StrCat("needs a value: keyturn put ", name);
   }
+}
+
+// When an existing key is replaced under the schedule that is asked for.
+std::string NoteFor(const CredentialState& held, const v1::CredentialSpec& wanted, absl::Time now) {
+  const absl::Time last = held.record.last_rotated;
+  const store::VersionRecord* current = held.Current();
+  if (KindOf(wanted) != v1::API_KEY || current == nullptr || last == store::kNever ||
+      MessageDifferencer::Equals(held.record.spec.rotate(), wanted.rotate())) {
+    return "";
+  }
+  const std::string& name = held.record.name;
+  const absl::Time due = NextRotation(wanted.rotate(), name, last, current->expires_at);
+  if (due <= now) return "the next rotation is due at once";
+  std::string note =
+      absl::StrCat("the next rotation is due ",
+                   absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", due, absl::UTCTimeZone()));
+  if (held.record.next_due > now) {
+    absl::StrAppend(
+        &note, ", was ",
+        absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", held.record.next_due, absl::UTCTimeZone()));
+  }
+  return note;
 }
 
 template <class Map>
@@ -344,6 +362,12 @@ providers::ProviderConfig ConfigOf(const std::string& name, const v1::ProviderSp
 v1::CredentialKind KindOf(const v1::CredentialSpec& spec) {
   if (spec.has_oauth()) return v1::OAUTH_TOKEN;
   return spec.provider().empty() ? v1::STATIC : v1::API_KEY;
+}
+
+std::string HostOf(absl::string_view url) {
+  const size_t scheme = url.find("://");
+  if (scheme != absl::string_view::npos) url.remove_prefix(scheme + 3);
+  return std::string(url.substr(0, url.find('/')));
 }
 
 std::string MissingSecret(const v1::CredentialSpec& spec, const Ledger& ledger) {
@@ -379,7 +403,7 @@ absl::StatusOr<v1::Resources> ReadResources(const v1::ApplyRequest& request, con
   return all;
 }
 
-v1::ApplyResponse Compare(const v1::Resources& desired, const Ledger& ledger) {
+v1::ApplyResponse Compare(const v1::Resources& desired, const Ledger& ledger, absl::Time now) {
   v1::ApplyResponse response;
   for (const std::string& name : SortedNames(desired.providers())) {
     const auto held = ledger.providers().find(name);
@@ -392,7 +416,7 @@ v1::ApplyResponse Compare(const v1::Resources& desired, const Ledger& ledger) {
     const v1::CredentialSpec& wanted = desired.credentials().at(name);
     v1::ResourceChange* change = AddChange(response, "credential", name,
                                            held == nullptr ? nullptr : &held->record.spec, wanted);
-    if (held == nullptr) change->set_note(NoteFor(name, wanted));
+    change->set_note(held == nullptr ? NoteFor(name, wanted) : NoteFor(*held, wanted, now));
   }
   for (const std::string& name : SortedNames(desired.policies())) {
     const auto held = ledger.policies().find(name);

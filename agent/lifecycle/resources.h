@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "agent/lifecycle/ledger.h"
 #include "agent/providers/registry.h"
 #include "keyturn/v1/admin.pb.h"
@@ -29,6 +30,9 @@ providers::ProviderConfig ConfigOf(const std::string& name, const v1::ProviderSp
 
 v1::CredentialKind KindOf(const v1::CredentialSpec& spec);
 
+// Host and port of a URL, for people and for keeping calls to one host apart.
+std::string HostOf(absl::string_view url);
+
 // The credential without whose value this one cannot be had: a manager credential or a client
 // secret that has not been stored yet. Empty when nothing is missing.
 std::string MissingSecret(const v1::CredentialSpec& spec, const Ledger& ledger);
@@ -38,7 +42,7 @@ absl::StatusOr<v1::Resources> ReadResources(const v1::ApplyRequest& request, con
                                             const ResourceChecks& checks);
 
 // What applying would change, in the order providers, credentials, policies; unchanged ones too.
-v1::ApplyResponse Compare(const v1::Resources& desired, const Ledger& ledger);
+v1::ApplyResponse Compare(const v1::Resources& desired, const Ledger& ledger, absl::Time now);
 
 // Everything the agent holds, without secrets.
 v1::Resources Export(const Ledger& ledger);

@@ -31,12 +31,7 @@ void SetDuration(absl::Duration duration, Setter mutable_duration) {
 
 std::string SourceOf(const v1::CredentialSpec& spec) {
   if (!spec.provider().empty()) return spec.provider();
-  if (!spec.has_oauth()) return "";
-  std::string host = spec.oauth().token_url();
-  if (const size_t scheme = host.find("://"); scheme != std::string::npos) {
-    host.erase(0, scheme + 3);
-  }
-  return host.substr(0, host.find('/'));
+  return spec.has_oauth() ? HostOf(spec.oauth().token_url()) : "";
 }
 
 v1::Health HealthOf(const CredentialState& state, const ViewContext& context) {

@@ -23,6 +23,7 @@ void AddDeleteCommand(CLI::App& program, Session& session);
 void AddRotateCommand(CLI::App& program, Session& session);
 void AddUndoCommand(CLI::App& program, Session& session);
 void AddDisownCommand(CLI::App& program, Session& session);
+void AddCalendarCommand(CLI::App& program, Session& session);
 void AddRefreshCommand(CLI::App& program, Session& session);
 void AddWatchCommand(CLI::App& program, Session& session);
 void AddHistoryCommand(CLI::App& program, Session& session);

@@ -87,6 +87,7 @@ void AddCommands(CLI::App& program, Session& session) {
   AddRotateCommand(program, session);
   AddUndoCommand(program, session);
   AddDisownCommand(program, session);
+  AddCalendarCommand(program, session);
   AddRefreshCommand(program, session);
   AddWatchCommand(program, session);
   AddHistoryCommand(program, session);

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // `keyturn rotate`: starts a rotation now and prints its steps as they happen. The rotation is the
-// agent's: it goes on when this program ends.
+// agent's: it goes on when this program ends. With --dry-run, what it would do.
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -26,6 +27,16 @@ void PrintStep(const v1::RotateResponse& step, Session& session) {
   session.Print(absl::StrCat(line, "\n"));
 }
 
+void PrintPreview(const std::vector<v1::RotateResponse>& steps, Session& session) {
+  if (session.json()) {
+    for (const v1::RotateResponse& step : steps) PrintStep(step, session);
+    return;
+  }
+  Table table({"STEP", "WHAT"});
+  for (const v1::RotateResponse& step : steps) table.Add({step.state(), step.detail()});
+  session.Print(absl::StrCat(table.Render(session.bold()), "nothing was done\n"));
+}
+
 void Run(const v1::RotateRequest& request, Session& session) {
   const ErrorContext context = {.what = absl::StrCat("cannot rotate '", request.name(), "'"),
                                 .name = request.name()};
@@ -34,9 +45,17 @@ void Run(const v1::RotateRequest& request, Session& session) {
   // A grace of days is not too long for who wants to wait for its end.
   const absl::Duration timeout =
       session.TimeoutOr(request.wait_until_done() ? absl::InfiniteDuration() : kUntilHandedOut);
+  std::vector<v1::RotateResponse> previewed;
   const absl::Status status = (*admin)->Rotate(
-      request, timeout, [&session](const v1::RotateResponse& step) { PrintStep(step, session); });
-  if (!status.ok()) session.Fail(context, status);
+      request, timeout, [&session, &previewed, &request](const v1::RotateResponse& step) {
+        if (request.dry_run()) {
+          previewed.push_back(step);
+        } else {
+          PrintStep(step, session);
+        }
+      });
+  if (!status.ok()) return session.Fail(context, status);
+  if (request.dry_run()) PrintPreview(previewed, session);
 }
 
 }  // namespace
@@ -45,6 +64,7 @@ void AddRotateCommand(CLI::App& program, Session& session) {
   struct Options {
     std::string name;
     bool wait = false;
+    bool dry_run = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* command = program.add_subcommand("rotate", "Replace an API key now");
@@ -52,16 +72,19 @@ void AddRotateCommand(CLI::App& program, Session& session) {
       ->required()
       ->type_name("NAME");
   command->add_flag("--wait", options->wait, "Wait until the old key is revoked, after its grace");
+  command->add_flag("--dry-run", options->dry_run, "Only say which calls would be made, in order");
   command->footer(
       "Ends when the new key is handed out. The rotation goes on if you interrupt this.\n"
       "\n"
       "Examples:\n"
       "  keyturn rotate support-bot/dify\n"
+      "  keyturn rotate support-bot/dify --dry-run\n"
       "  keyturn rotate support-bot/dify --wait -o json      one JSON object a line");
   command->callback([options, &session] {
     v1::RotateRequest request;
     request.set_name(options->name);
     request.set_wait_until_done(options->wait);
+    request.set_dry_run(options->dry_run);
     Run(request, session);
   });
 }

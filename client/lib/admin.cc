@@ -74,6 +74,10 @@ class SocketAdminClient final : public AdminClient {
                                               absl::Duration timeout) override {
     return Call<v1::HistoryResponse>(&v1::Admin::Stub::History, request, timeout, kReads);
   }
+  absl::StatusOr<v1::CalendarResponse> Calendar(const v1::CalendarRequest& request,
+                                                absl::Duration timeout) override {
+    return Call<v1::CalendarResponse>(&v1::Admin::Stub::Calendar, request, timeout, kReads);
+  }
   absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) override {
     return Call<v1::StatusResponse>(&v1::Admin::Stub::Status, v1::StatusRequest(), timeout, kReads);
   }

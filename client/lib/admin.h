@@ -45,6 +45,8 @@ class AdminClient {
                                                     absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::HistoryResponse> History(const v1::HistoryRequest& request,
                                                       absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::CalendarResponse> Calendar(const v1::CalendarRequest& request,
+                                                        absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) = 0;
 };
 

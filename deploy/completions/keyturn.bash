@@ -40,7 +40,7 @@ _keyturn() {
       mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$current")
       return
       ;;
-    --timeout | --min-remaining | --expires-in | --field | --key-id | -n | --limit) return ;;
+    --timeout | --min-remaining | --expires-in | --field | --key-id | -n | --limit | --days | --match) return ;;
   esac
 
   if [[ "$current" == -* ]]; then
@@ -50,7 +50,8 @@ _keyturn() {
       apply | plan) options+=" --file" ;;
       get) options+=" --field --min-remaining" ;;
       put) options+=" --field --json --key-id --expires-in" ;;
-      rotate) options+=" --wait" ;;
+      rotate) options+=" --wait --dry-run" ;;
+      calendar) options+=" --days --match" ;;
       watch) options+=" --show-values" ;;
       history) options+=" --limit" ;;
       status) options+=" --check" ;;
@@ -62,7 +63,7 @@ _keyturn() {
   case "$command" in
     "")
       mapfile -t COMPREPLY < <(compgen -W "apply plan export list show get put delete rotate \
-        refresh watch history status whoami version" -- "$current")
+        calendar refresh watch history status whoami version" -- "$current")
       ;;
     show | get | put | rotate | refresh | watch | history)
       mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")

@@ -170,6 +170,13 @@ void FakeLifecycle::Status(lifecycle::Answer<v1::StatusResponse> done) {
   Answer("Status", std::move(response), std::move(done));
 }
 
+void FakeLifecycle::Calendar(v1::CalendarRequest request,
+                             lifecycle::Answer<v1::CalendarResponse> done) {
+  v1::CalendarResponse response;
+  response.add_entries()->set_what("rotation");
+  Answer(absl::StrCat("Calendar ", request.match()), std::move(response), std::move(done));
+}
+
 void FakeLifecycle::Rotate(v1::RotateRequest request, Step step,
                            absl::AnyInvocable<void(absl::Status)> done) {
   Arrived(absl::StrCat("Rotate ", request.name()),

@@ -52,6 +52,7 @@ class FakeLifecycle final : public lifecycle::Lifecycle {
   void Undo(v1::UndoRequest request, lifecycle::Answer<v1::UndoResponse> done) override;
   void Disown(v1::DisownRequest request, lifecycle::Answer<v1::DisownResponse> done) override;
   void Status(lifecycle::Answer<v1::StatusResponse> done) override;
+  void Calendar(v1::CalendarRequest request, lifecycle::Answer<v1::CalendarResponse> done) override;
   // Enters creating, verifying, promoted.
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;

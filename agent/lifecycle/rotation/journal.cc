@@ -139,10 +139,10 @@ class Builder {
   }
 
   void TakeOver(uint64_t number, absl::Time expires_at) {
-    (void)expires_at;
     credential_.current_version = number;
     credential_.last_rotated = context_.now;
-    credential_.next_due = NextRotation(credential_.spec.rotate(), credential_.name, context_.now);
+    credential_.next_due =
+        NextRotation(credential_.spec.rotate(), credential_.name, context_.now, expires_at);
     credential_.consecutive_failures = 0;
     credential_.failure_code.clear();
     credential_.failure_detail.clear();

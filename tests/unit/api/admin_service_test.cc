@@ -68,8 +68,14 @@ TEST_F(AdminServiceTest, LooksAreNotRecorded) {
   grpc::ClientContext second;
   v1::ApplyResponse plan;
   ASSERT_TRUE(stub->Plan(&second, {}, &plan).ok());
+  grpc::ClientContext third;
+  v1::CalendarRequest ahead;
+  ahead.set_match("a/*");
+  v1::CalendarResponse calendar;
+  ASSERT_TRUE(stub->Calendar(&third, ahead, &calendar).ok());
+  EXPECT_EQ(calendar.entries(0).what(), "rotation");
   EXPECT_TRUE(audit_.events().empty());
-  EXPECT_THAT(lifecycle_.calls(), ElementsAre("List", "Plan"));
+  EXPECT_THAT(lifecycle_.calls(), ElementsAre("List", "Plan", "Calendar a/*"));
 }
 
 TEST_F(AdminServiceTest, StatusTellsAboutTheProcess) {
@@ -80,6 +86,19 @@ TEST_F(AdminServiceTest, StatusTellsAboutTheProcess) {
   EXPECT_EQ(response.connections(), 1u);
   EXPECT_EQ(response.store_path(), "/store.db");
   EXPECT_GT(response.started_at().seconds(), 1'700'000'000);
+}
+
+TEST_F(AdminServiceTest, ADryRunIsNoChangeToRecord) {
+  v1::RotateRequest request;
+  request.set_name("a/b");
+  request.set_dry_run(true);
+  auto reader = Admin()->Rotate(&context_, request);
+  v1::RotateResponse step;
+  while (reader->Read(&step)) {
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_TRUE(audit_.events().empty());
+  EXPECT_THAT(lifecycle_.calls(), ElementsAre("Rotate a/b"));
 }
 
 TEST_F(AdminServiceTest, RotateStreamsTheStates) {

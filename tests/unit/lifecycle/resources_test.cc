@@ -80,6 +80,7 @@ class ResourcesTest : public testing::Test {
   Ledger ledger_{store_.store()};
 };
 
+const absl::Time kNow = absl::FromUnixSeconds(1'700'000'000);
 constexpr char kProvider[] = "providers:\n  p: { recipe: known }\n";
 
 TEST_F(ResourcesTest, MistakesAreSaidWithTheirPlace) {
@@ -137,6 +138,42 @@ TEST_F(ResourcesTest, MistakesAreSaidWithTheirPlace) {
   }
 }
 
+TEST_F(ResourcesTest, MistakesInASchedulePointAtTheField) {
+  const std::pair<std::string, std::string> cases[] = {
+      {"every: 1d, cron: \"0 3 * * *\"", "rotate.cron: does not go with `every`"},
+      {"zone: Europe/Berlin, every: 1d", "rotate.zone: only goes with `cron`"},
+      {"cron: \"0 25 * * *\"", "rotate.cron: the cron field hour is \"25\""},
+      {"cron: \"0 3 30 2 *\"", "there is no such date"},
+      {"cron: \"0 3 * * *\", zone: Mars/Base", "rotate.zone: zone \"Mars/Base\""},
+      {"every: 1d, window: { days: [someday] }", "rotate.window.days: \"someday\" is not a day"},
+      {"every: 1d, window: { from: \"3\" }", "rotate.window.from: \"3\""},
+      {"every: 1d, window: { from: \"03:00\", to: \"03:00\" }", "rotate.window: begins and ends"},
+      {"every: 1d, window: { zone: Mars/Base }", "rotate.window.zone: "},
+      {"every: 1d, before_expiry: 0s", "rotate.before_expiry: must be more than 0s"},
+      {"every: 1d, grace: { wait_for: consumers }", "rotate.grace: `max` is needed"},
+      {"every: 1d, grace: { max: 2h }", "rotate.grace.max: only means something with `wait_for"},
+      {"every: 1d, grace: { max: 30m, wait_for: consumers }",
+       "rotate.grace.max: is less than `min`, which is 1h"},
+      {"every: 1d, grace: { max: 1d, wait_for: consumers }",
+       "rotate.grace.max: the grace (1d) must be shorter than `every` (1d)"},
+      {"cron: \"*/30 * * * *\"",
+       "rotate.cron: the grace (1h) must be shorter than the time between two fires of cron (30m)"},
+  };
+  for (const auto& [rotate, expected] : cases) {
+    const std::string error = ErrorOf(
+        absl::StrCat(kProvider, "credentials:\n  a: { provider: p, rotate: { ", rotate, " } }\n"));
+    EXPECT_TRUE(absl::StrContains(error, expected)) << rotate << "\n" << error;
+  }
+  for (const char* rotate :
+       {"cron: \"0 3 * * sun\", zone: Europe/Berlin, jitter: 5%, grace: 24h",
+        "every: 90d, window: { days: [sat], from: \"02:00\", to: \"06:00\", zone: Europe/Berlin }",
+        "every: 90d, before_expiry: 7d, grace: { min: 1h, max: 3d, wait_for: consumers }"}) {
+    const std::string error = ErrorOf(
+        absl::StrCat(kProvider, "credentials:\n  a: { provider: p, rotate: { ", rotate, " } }\n"));
+    EXPECT_EQ(error, "") << rotate;
+  }
+}
+
 TEST_F(ResourcesTest, OneNameInTwoFilesIsAMistakeOfTheSecond) {
   const auto read =
       Read({"credentials:\n  a: { static: {} }\n", "credentials:\n  a: { static: {} }\n"});
@@ -163,7 +200,7 @@ TEST_F(ResourcesTest, ComparesFieldByField) {
   const auto changes = [this](const std::string& yaml) {
     const auto wanted = Read({yaml});
     EXPECT_TRUE(wanted.ok()) << wanted.status();
-    return Compare(*wanted, ledger_);
+    return Compare(*wanted, ledger_, kNow);
   };
   v1::ApplyResponse same = changes(kProvider + key);
   ASSERT_EQ(same.changes_size(), 2);
@@ -179,6 +216,36 @@ TEST_F(ResourcesTest, ComparesFieldByField) {
   EXPECT_EQ(other.changes(0).fields(0), "rotate");
   EXPECT_EQ(other.changes(1).verb(), v1::ResourceChange::CREATE);
   EXPECT_TRUE(absl::StrContains(other.changes(1).note(), "keyturn put b"));
+}
+
+TEST_F(ResourcesTest, APlanSaysWhenTheNextRotationWouldBe) {
+  Hold(absl::StrCat(kProvider,
+                    "credentials:\n  a: { provider: p, rotate: { every: 10d, jitter: 0% } }\n"));
+  store::CredentialRecord record = ledger_.Find("a")->record;
+  record.current_version = record.last_version = 1;
+  record.last_rotated = kNow - absl::Hours(24);
+  record.next_due = kNow + absl::Hours(9 * 24);
+  store::VersionRecord version;
+  version.credential = "a";
+  version.number = 1;
+  version.state = store::VersionState::kCurrent;
+  store::Transaction transaction;
+  transaction.Put(record);
+  transaction.Put(version);
+  ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  const auto note = [this](const std::string& rotate) {
+    const auto wanted = Read({absl::StrCat(
+        kProvider, "credentials:\n  a: { provider: p, rotate: { ", rotate, " } }\n")});
+    EXPECT_TRUE(wanted.ok()) << wanted.status();
+    return Compare(*wanted, ledger_, kNow).changes(1).note();
+  };
+  EXPECT_EQ(note("every: 10d, jitter: 0%"), "");
+  EXPECT_EQ(note("every: 2d, jitter: 0%"),
+            "the next rotation is due 2023-11-15 22:13:20 UTC, was 2023-11-23 22:13:20 UTC");
+  EXPECT_EQ(note("every: 12h, jitter: 0%"), "the next rotation is due at once");
+  EXPECT_EQ(note("cron: \"0 3 * * *\", zone: Europe/Berlin"), "the next rotation is due at once");
+  EXPECT_EQ(note("cron: \"0 3 * * sun\", zone: Europe/Berlin"),
+            "the next rotation is due 2023-11-19 02:00:00 UTC, was 2023-11-23 22:13:20 UTC");
 }
 
 TEST_F(ResourcesTest, ExportGivesBackWhatWasApplied) {
