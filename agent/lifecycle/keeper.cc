@@ -219,6 +219,8 @@ void Keeper::Publish(const std::string& name) {
   out.name = name;
   out.kind = KindOf(state.record.spec);
   const store::VersionRecord* current = state.Current();
+  // Watchers have what is being replaced until they take what replaces it.
+  ReviewConsumers(name);
   if (current == nullptr) {
     if (const std::string missing = MissingSecret(state.record.spec, ledger_); !missing.empty()) {
       out.unavailable =

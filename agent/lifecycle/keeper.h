@@ -8,10 +8,12 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "agent/base/clock.h"
 #include "agent/base/executor.h"
 #include "agent/base/random.h"
+#include "agent/lifecycle/delivery_queue.h"
 #include "agent/lifecycle/ledger.h"
 #include "agent/lifecycle/lifecycle.h"
 #include "agent/lifecycle/oauth/refresher.h"
@@ -40,6 +42,8 @@ class Keeper final : public Lifecycle {
     ResourceChecks checks;
     // Called with all policies at start and after each change.
     std::function<void(const Policies&)> on_policies;
+    // For a principal whose process has certainly ended.
+    HasEnded has_ended = [](absl::string_view) { return false; };
   };
   explicit Keeper(const Dependencies& dependencies);
 
@@ -48,6 +52,9 @@ class Keeper final : public Lifecycle {
   absl::Status Start();
 
   void EnsureFresh(std::string name, absl::Duration timeout, Done done) override;
+  void Given(Delivery delivery) override;
+  void Acknowledge(std::string principal, v1::AcknowledgeRequest request,
+                   Answer<v1::AcknowledgeResponse> done) override;
   void Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyResponse> done) override;
   void Export(Answer<v1::ExportResponse> done) override;
   void List(v1::ListRequest request, Answer<v1::ListResponse> done) override;
@@ -77,6 +84,18 @@ class Keeper final : public Lifecycle {
   void OnClosed(const std::string& name, bool attempted);
   void Forget(const std::string& name);
 
+  void TakeDeliveries();
+  void NoteDeliveries(const std::string& name, const std::vector<Delivery>& deliveries);
+  void ReviewConsumers(const std::string& name);
+  void Keep(store::ConsumersRecord record, RecordChange change);
+  void PlanSave(absl::Duration wait);
+  // Whether nobody is known any more who uses the retiring version, as of now.
+  bool ConsumersHaveMovedOn(const std::string& name);
+  // The open rotation may have no reason to wait any more.
+  void WakeRotation(const std::string& name);
+  absl::StatusOr<v1::AcknowledgeResponse> AcknowledgeNow(const std::string& principal,
+                                                         const v1::AcknowledgeRequest& request);
+
   absl::StatusOr<std::shared_ptr<providers::Provider>> ProviderOf(const std::string& credential);
   void ManagerOf(const std::string& provider, rotation::Engine::ManagerValue done);
   void BuildProviders();
@@ -101,6 +120,9 @@ class Keeper final : public Lifecycle {
   rotation::Engine engine_;
   std::map<std::string, std::shared_ptr<providers::Provider>> providers_;
   std::map<std::string, Plan> plans_;
+  DeliveryQueue deliveries_;
+  base::Executor::TimerId save_timer_ = 0;
+  base::BootTime save_at_;
 };
 
 }  // namespace keyturn::lifecycle

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ledger: all records in memory, in step with the store. A commit goes to the disk first and
 // becomes visible here only when it is durable, so nothing in the lifecycle acts on what a crash
-// could take back. Used on the lifecycle's executor only.
+// could take back. Who uses which version is the one exception: it is believed at once and saved
+// soon, and with every transaction that changes the same credential. Used on the lifecycle's
+// executor only.
 #pragma once
 
 #include <functional>
@@ -41,6 +43,11 @@ class Ledger {
   // As store::Store::Commit. Memory changes only on OK.
   absl::Status Commit(const store::Transaction& transaction);
 
+  // Of a credential that exists. Visible at once, on the disk with the next commit that touches the
+  // credential, or with SaveConsumers.
+  void SetConsumers(store::ConsumersRecord record);
+  absl::Status SaveConsumers();
+
   const CredentialState* Find(absl::string_view name) const;
   const Credentials& credentials() const { return credentials_; }
   const std::map<std::string, store::ProviderRecord>& providers() const { return providers_; }
@@ -57,9 +64,11 @@ class Ledger {
  private:
   void Apply(const store::Record& record);
   void Erase(const std::string& key);
+  absl::Status CommitAll(const store::Transaction& transaction);
 
   store::Store& store_;
   Credentials credentials_;
+  std::set<std::string> unsaved_consumers_;
   std::map<std::string, store::ProviderRecord> providers_;
   std::map<std::string, store::PolicyRecord> policies_;
 };
