@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who was given which version, as the lifecycle is told, and acknowledgements, over real sockets.
 #include <gmock/gmock.h>
-#include <unistd.h>
 
 #include <set>
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "tests/fakes/socket_peer.h"
 #include "tests/unit/api/api_fixture.h"
 
 namespace keyturn::api {
@@ -132,23 +130,6 @@ TEST_F(DeliveriesTest, TokensAreNotToldOf) {
   v1::GetResponse response;
   ASSERT_TRUE(Get(*stub, "a/token", &response).ok());
   EXPECT_THAT(Deliveries(), IsEmpty());
-}
-
-TEST_F(DeliveriesTest, EachUserIsAConsumerOfItsOwn) {
-  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
-  policies_.Replace(
-      authz::PolicySet({{"all", {{0, -1}, {12345, -1}}, {authz::Action::kRead}, {"**"}}}));
-  Publish("a/b", 1, "x");
-  auto mine = Services();
-  fakes::SocketPeer peer(services_path(), 12345);
-  const int fd = peer.TakeFd();
-  ASSERT_GE(fd, 0);
-  auto theirs = v1::Credentials::NewStub(grpc::CreateInsecureChannelFromFd("peer", fd));
-  v1::GetResponse response;
-  ASSERT_TRUE(Get(*mine, "a/b", &response).ok());
-  ASSERT_TRUE(Get(*theirs, "a/b", &response).ok());
-  EXPECT_EQ(Deliveries(), (std::set<std::string>{absl::StrCat("a/b 1 ", WhoAmI(*mine)),
-                                                 absl::StrCat("a/b 1 ", WhoAmI(*theirs))}));
 }
 
 TEST_F(DeliveriesTest, WhoMayReadMayAcknowledge) {

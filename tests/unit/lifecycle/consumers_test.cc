@@ -173,8 +173,11 @@ TEST(DeliveryQueue, WhatFindsNoRoomIsADeliveryToSomebody) {
   const auto taken = queue.Take();
   ASSERT_EQ(taken.size(), 3u);
   for (const Delivery& delivery : taken) {
-    if (delivery.credential == "b") EXPECT_EQ(delivery.principal, "");
-    if (delivery.principal == kTwo) EXPECT_EQ(delivery.version, 2u);
+    if (delivery.credential == "b") {
+      EXPECT_EQ(delivery.principal, "");
+    } else if (delivery.principal == kTwo) {
+      EXPECT_EQ(delivery.version, 2u);
+    }
   }
 }
 
