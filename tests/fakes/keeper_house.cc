@@ -161,8 +161,11 @@ absl::StatusOr<uint64_t> KeeperHouse::Acknowledge(const std::string& name,
   absl::StatusOr<uint64_t> current = absl::UnknownError("no answer");
   keeper_->Acknowledge(principal, std::move(request),
                        [&current](const absl::StatusOr<v1::AcknowledgeResponse>& r) {
-                         current = r.status();
-                         if (r.ok()) current = r->current_version();
+                         if (r.ok()) {
+                           current = r->current_version();
+                         } else {
+                           current = r.status();
+                         }
                        });
   RunReady();
   return current;
