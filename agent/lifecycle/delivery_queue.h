@@ -6,13 +6,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 #include "agent/lifecycle/consumers.h"
 
 namespace keyturn::lifecycle {
@@ -23,15 +24,20 @@ class DeliveryQueue {
   explicit DeliveryQueue(size_t most = 4096) : most_(most) {}
 
   // True when nothing was waiting: somebody must call Take.
-  bool Push(Delivery delivery);
+  bool Push(const Delivery& delivery);
   std::vector<Delivery> Take();
 
  private:
-  using Key = std::pair<std::string, std::string>;
+  struct Waiting {
+    uint64_t version = 0;
+    absl::Time at;
+    bool acknowledged = false;
+  };
 
   const size_t most_;
   absl::Mutex mu_;
-  absl::flat_hash_map<Key, Delivery> waiting_ ABSL_GUARDED_BY(mu_);
+  // By `NAME PRINCIPAL`: a name has no space.
+  absl::flat_hash_map<std::string, Waiting> waiting_ ABSL_GUARDED_BY(mu_);
 };
 
 }  // namespace keyturn::lifecycle

@@ -24,7 +24,7 @@ constexpr absl::Duration kExpiryWarning = absl::Hours(7 * 24);
 
 Keeper::Keeper(const Dependencies& dependencies)
     : deps_(dependencies),
-      ledger_(dependencies.store),
+      ledger_(dependencies.store, [this] { TakeDeliveries(); }),
       refresher_({ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures, deps_.log,
                   deps_.token_endpoint},
                  [this](const std::string& name) { Publish(name); }),

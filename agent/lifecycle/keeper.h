@@ -52,7 +52,7 @@ class Keeper final : public Lifecycle {
   absl::Status Start();
 
   void EnsureFresh(std::string name, absl::Duration timeout, Done done) override;
-  void Given(Delivery delivery) override;
+  void Given(const Delivery& delivery) override;
   void Acknowledge(std::string principal, v1::AcknowledgeRequest request,
                    Answer<v1::AcknowledgeResponse> done) override;
   void Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyResponse> done) override;
@@ -115,12 +115,12 @@ class Keeper final : public Lifecycle {
   absl::Time NextAt(const std::string& name) const;
 
   const Dependencies deps_;
+  DeliveryQueue deliveries_;
   Ledger ledger_;
   oauth::Refresher refresher_;
   rotation::Engine engine_;
   std::map<std::string, std::shared_ptr<providers::Provider>> providers_;
   std::map<std::string, Plan> plans_;
-  DeliveryQueue deliveries_;
   base::Executor::TimerId save_timer_ = 0;
   base::BootTime save_at_;
 };

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// What Keeper knows of a key's consumers. Deliveries arrive from any thread through a queue and are
-// believed at once; they are saved within seconds, and before that with whatever else is committed
-// for the credential. A crash can lose the last seconds: consumers that were given a value then are
-// unknown until they are seen again.
+// What Keeper knows of a key's consumers. Deliveries arrive from any thread through a queue that is
+// emptied soon, and before anything is decided or committed; what is known is saved within seconds,
+// and before that with whatever else changes the credential. A crash can lose the last seconds:
+// consumers that were given a value then are unknown until they are seen again.
 #include <algorithm>
 #include <map>
 #include <utility>
@@ -15,6 +15,9 @@
 namespace keyturn::lifecycle {
 namespace {
 
+// Deliveries gather for this long, unless somebody needs to know: a busy agent is not woken for
+// each.
+constexpr absl::Duration kGather = absl::Milliseconds(100);
 // When there is news, and when only the time of the last delivery changed.
 constexpr absl::Duration kSaveNews = absl::Seconds(3);
 constexpr absl::Duration kSaveTimes = absl::Minutes(10);
@@ -35,9 +38,9 @@ bool WasGivenOut(const CredentialState& state, uint64_t version) {
 
 }  // namespace
 
-void Keeper::Given(Delivery delivery) {
-  if (deliveries_.Push(std::move(delivery))) {
-    deps_.executor.Post([this] { TakeDeliveries(); });
+void Keeper::Given(const Delivery& delivery) {
+  if (deliveries_.Push(delivery)) {
+    deps_.executor.After(kGather, [this] { TakeDeliveries(); });
   }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/lifecycle/ledger.h"
 
+#include <iterator>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -51,9 +52,11 @@ absl::Status Ledger::Commit(const store::Transaction& transaction) {
   std::set<std::string> touched;
   for (const store::Record& record : transaction.puts()) {
     const auto* credential = std::get_if<store::CredentialRecord>(&record);
-    if (credential != nullptr && unsaved_consumers_.count(credential->name) != 0) {
-      touched.insert(credential->name);
-    }
+    if (credential != nullptr) touched.insert(credential->name);
+  }
+  if (!touched.empty() && before_change_) before_change_();
+  for (auto it = touched.begin(); it != touched.end();) {
+    it = unsaved_consumers_.count(*it) != 0 ? std::next(it) : touched.erase(it);
   }
   if (touched.empty()) return CommitAll(transaction);
   store::Transaction extended = transaction;

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -36,7 +37,9 @@ class Ledger {
  public:
   using Credentials = std::map<std::string, CredentialState, std::less<>>;
 
-  explicit Ledger(store::Store& store) : store_(store) {}
+  // `before_change` runs before a commit that changes a credential, and may call SetConsumers.
+  explicit Ledger(store::Store& store, std::function<void()> before_change = nullptr)
+      : store_(store), before_change_(std::move(before_change)) {}
 
   // Reads everything; call once, first.
   absl::Status Load();
@@ -67,6 +70,7 @@ class Ledger {
   absl::Status CommitAll(const store::Transaction& transaction);
 
   store::Store& store_;
+  const std::function<void()> before_change_;
   Credentials credentials_;
   std::set<std::string> unsaved_consumers_;
   std::map<std::string, store::ProviderRecord> providers_;

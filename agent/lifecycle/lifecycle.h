@@ -23,7 +23,7 @@ using Answer = absl::AnyInvocable<void(absl::StatusOr<T>)>;
 class Lifecycle : public Freshness {
  public:
   // An API key was handed out. Cheap: the rest happens later, on the executor.
-  virtual void Given(Delivery delivery) = 0;
+  virtual void Given(const Delivery& delivery) = 0;
   // INVALID_ARGUMENT for a version that nobody can have been given.
   virtual void Acknowledge(std::string principal, v1::AcknowledgeRequest request,
                            Answer<v1::AcknowledgeResponse> done) = 0;

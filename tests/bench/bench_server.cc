@@ -33,8 +33,10 @@ class BenchLifecycle final : public fakes::FakeLifecycle {
  public:
   explicit BenchLifecycle(base::Executor& executor)
       : fakes::FakeLifecycle(executor), executor_(executor) {}
-  void Given(lifecycle::Delivery delivery) override {
-    if (queue_.Push(std::move(delivery))) executor_.Post([this] { queue_.Take(); });
+  void Given(const lifecycle::Delivery& delivery) override {
+    if (queue_.Push(delivery)) {
+      executor_.After(absl::Milliseconds(100), [this] { queue_.Take(); });
+    }
   }
 
  private:

@@ -83,9 +83,9 @@ void FakeLifecycle::AwaitDeliveries(size_t count) {
   mu_.Await(absl::Condition(&there));
 }
 
-void FakeLifecycle::Given(lifecycle::Delivery delivery) {
+void FakeLifecycle::Given(const lifecycle::Delivery& delivery) {
   absl::MutexLock lock(&mu_);
-  deliveries_.push_back(std::move(delivery));
+  deliveries_.push_back(delivery);
 }
 
 void FakeLifecycle::Acknowledge(std::string principal, v1::AcknowledgeRequest request,

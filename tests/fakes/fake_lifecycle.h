@@ -44,7 +44,7 @@ class FakeLifecycle : public lifecycle::Lifecycle {
   void AwaitDeliveries(size_t count);
 
   // --- lifecycle::Lifecycle
-  void Given(lifecycle::Delivery delivery) override;
+  void Given(const lifecycle::Delivery& delivery) override;
   // Answers that the current version is 9.
   void Acknowledge(std::string principal, v1::AcknowledgeRequest request,
                    lifecycle::Answer<v1::AcknowledgeResponse> done) override;
