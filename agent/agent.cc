@@ -11,6 +11,7 @@
 #include "absl/synchronization/notification.h"
 #include "agent/api/server.h"
 #include "agent/audit/log_audit_sink.h"
+#include "agent/authn/principal.h"
 #include "agent/authz/policy_holder.h"
 #include "agent/authz/policy_spec.h"
 #include "agent/base/clock.h"
@@ -172,7 +173,8 @@ void Agent::MakeLifecycle() {
                                                    .sink = p.publisher,
                                                    .token_endpoint = *p.token_endpoint,
                                                    .checks = std::move(checks),
-                                                   .on_policies = std::move(on_policies)});
+                                                   .on_policies = std::move(on_policies),
+                                                   .has_ended = authn::HasEnded});
   p.resolver.emplace(p.snapshot, *p.keeper, p.clock);
 }
 

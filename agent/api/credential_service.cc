@@ -43,9 +43,11 @@ absl::Status MinRemaining(const v1::GetRequest& request, absl::Duration& out) {
 CredentialService::CredentialService(const Dependencies& dependencies, ConnectionPolicy& policy)
     : resolver_(dependencies.resolver),
       watch_hub_(dependencies.watch_hub),
+      lifecycle_(dependencies.lifecycle),
       clock_(dependencies.clock),
       policy_(policy),
-      audit_(dependencies.audit, policy) {
+      audit_(dependencies.audit, policy),
+      marks_(dependencies.lifecycle, dependencies.clock, policy) {
   SetMessageAllocatorFor_Get(WipingMessages<v1::GetRequest, v1::GetResponse>::Instance());
   SetMessageAllocatorFor_BatchGet(
       WipingMessages<v1::BatchGetRequest, v1::BatchGetResponse>::Instance());
@@ -58,6 +60,12 @@ absl::Status CredentialService::Authorize(const char* method, absl::string_view 
   if (decision.allowed) return absl::OkStatus();
   audit_.Denied(method, name);
   return Denied(policy_.principal_text(), authz::Action::kRead, name);
+}
+
+void CredentialService::Given(const char* method, const v1::Credential& credential,
+                              const authz::Decision& decision) {
+  audit_.Given(method, credential.name(), credential.version(), decision);
+  marks_.Given(credential);
 }
 
 absl::Duration CredentialService::TimeLeft(const grpc::CallbackServerContext& context) const {
@@ -82,7 +90,7 @@ grpc::ServerUnaryReactor* CredentialService::Get(grpc::CallbackServerContext* co
     return GetLater(context, name, min_remaining, std::move(decision), response);
   }
   if (answer->ok()) {
-    audit_.Given("Get", name, credential.version(), decision);
+    Given("Get", credential, decision);
   } else {
     audit_.Failed("Get", name, *answer, decision);
   }
@@ -104,7 +112,7 @@ grpc::ServerUnaryReactor* CredentialService::GetLater(grpc::CallbackServerContex
                       return;
                     }
                     if (status.ok()) {
-                      audit_.Given("Get", name, credential.version(), decision);
+                      Given("Get", credential, decision);
                       response->mutable_credential()->Swap(&credential);
                     } else {
                       audit_.Failed("Get", name, status, decision);
@@ -133,7 +141,7 @@ struct CredentialService::Batch {
 void CredentialService::FillResult(const absl::Status& status, const authz::Decision& decision,
                                    v1::Credential* credential, v1::BatchGetResult& result) {
   if (status.ok()) {
-    audit_.Given("BatchGet", result.name(), credential->version(), decision);
+    Given("BatchGet", *credential, decision);
     result.mutable_credential()->Swap(credential);
   } else {
     // A denial is on record, and a name that is none was not looked for.
@@ -200,6 +208,31 @@ grpc::ServerWriteReactor<v1::WatchResponse>* CredentialService::Watch(
   }
   if (!status.ok()) return new RefusedStream<v1::WatchResponse>(ToGrpc(status));
   return WatchCall::Start(*this, *request);
+}
+
+grpc::ServerUnaryReactor* CredentialService::Acknowledge(grpc::CallbackServerContext* context,
+                                                         const v1::AcknowledgeRequest* request,
+                                                         v1::AcknowledgeResponse* response) {
+  const std::string& name = request->name();
+  authz::Decision decision;
+  const absl::Status allowed = Authorize("Acknowledge", name, decision);
+  if (!allowed.ok()) return Finish(context, allowed);
+  auto* call = new PendingCall;
+  // `this` and `response` may be gone when the answer comes, unless it claims the call.
+  lifecycle_.Acknowledge(
+      policy_.principal_text(), *request,
+      [this, name, version = request->version(), decision = std::move(decision), response,
+       handle = call->handle()](absl::StatusOr<v1::AcknowledgeResponse> answer) {
+        if (!handle.Claim()) return;
+        if (answer.ok()) {
+          audit_.Acknowledged(name, version, decision);
+          response->Swap(&*answer);
+        } else {
+          audit_.Failed("Acknowledge", name, answer.status(), decision);
+        }
+        handle.Finish(ToGrpc(answer.status()));
+      });
+  return call;
 }
 
 grpc::ServerUnaryReactor* CredentialService::WhoAmI(grpc::CallbackServerContext* context,

@@ -7,12 +7,14 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/api/connection_policy.h"
+#include "agent/api/delivery_marks.h"
 #include "agent/api/open_streams.h"
 #include "agent/api/read_audit.h"
 #include "agent/audit/audit_sink.h"
 #include "agent/base/clock.h"
 #include "agent/credential/resolver.h"
 #include "agent/credential/watch_hub.h"
+#include "agent/lifecycle/lifecycle.h"
 #include "keyturn/v1/credentials.grpc.pb.h"
 
 namespace keyturn::api {
@@ -22,6 +24,7 @@ class CredentialService final : public v1::Credentials::CallbackService {
   struct Dependencies {
     credential::Resolver& resolver;
     credential::WatchHub& watch_hub;
+    lifecycle::Lifecycle& lifecycle;
     audit::AuditSink& audit;
     const base::Clock& clock;
   };
@@ -37,6 +40,9 @@ class CredentialService final : public v1::Credentials::CallbackService {
                                      v1::BatchGetResponse* response) override;
   grpc::ServerWriteReactor<v1::WatchResponse>* Watch(grpc::CallbackServerContext* context,
                                                      const v1::WatchRequest* request) override;
+  grpc::ServerUnaryReactor* Acknowledge(grpc::CallbackServerContext* context,
+                                        const v1::AcknowledgeRequest* request,
+                                        v1::AcknowledgeResponse* response) override;
   grpc::ServerUnaryReactor* WhoAmI(grpc::CallbackServerContext* context,
                                    const v1::WhoAmIRequest* request,
                                    v1::WhoAmIResponse* response) override;
@@ -45,6 +51,8 @@ class CredentialService final : public v1::Credentials::CallbackService {
   friend class WatchCall;
   struct Batch;
 
+  // On record, and known to whoever decides when the old key may go.
+  void Given(const char* method, const v1::Credential& credential, const authz::Decision& decision);
   // OK, or why the caller is not to be given `name`; records a denial.
   absl::Status Authorize(const char* method, absl::string_view name, authz::Decision& decision);
   grpc::ServerUnaryReactor* GetLater(grpc::CallbackServerContext* context, const std::string& name,
@@ -56,9 +64,11 @@ class CredentialService final : public v1::Credentials::CallbackService {
 
   credential::Resolver& resolver_;
   credential::WatchHub& watch_hub_;
+  lifecycle::Lifecycle& lifecycle_;
   const base::Clock& clock_;
   ConnectionPolicy& policy_;
   ReadAudit audit_;
+  DeliveryMarks marks_;
   OpenStreams streams_;
 };
 

@@ -31,9 +31,9 @@ class ServicesOfPeer final : public PeerServices {
   ServicesOfPeer(const Server::Dependencies& dependencies, const AgentFacts& facts,
                  const authn::Principal& principal)
       : policy_(dependencies.policies, principal),
-        credentials_(
-            {dependencies.resolver, dependencies.watch_hub, dependencies.audit, dependencies.clock},
-            policy_) {
+        credentials_({dependencies.resolver, dependencies.watch_hub, dependencies.lifecycle,
+                      dependencies.audit, dependencies.clock},
+                     policy_) {
     if (principal.admin_socket) {
       admin_.emplace(dependencies.lifecycle, dependencies.audit, facts, policy_);
     }

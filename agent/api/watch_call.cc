@@ -21,8 +21,8 @@ grpc::ServerWriteReactor<v1::WatchResponse>* WatchCall::Start(CredentialService&
   call->self_ = std::move(call);
   // Before the first look at the values, so that no change falls in between. Until Next gives the
   // right to write back, being woken only leaves a mark.
-  started->subscription_ =
-      service.watch_hub_.Subscribe(started->names_, [started] { started->Woken(); });
+  started->subscription_ = service.watch_hub_.Subscribe(
+      service.policy_.principal_text(), started->names_, [started] { started->Woken(); });
   started->Next();
   return started;
 }
@@ -167,13 +167,16 @@ bool WatchCall::ComposeValue(const std::string& name, absl::Status& status) {
   // Not without a refresh: its result will wake this call.
   status = answer.value_or(absl::UnavailableError("not now"));
   const auto told = told_.find(name);
-  if (!status.ok() || (told != told_.end() && told->second == credential.version())) {
+  const bool is_told = told != told_.end() && told->second == credential.version();
+  // Who resumes has what it was told on an earlier connection.
+  if (status.ok() && is_told) service_.marks_.Given(credential);
+  if (!status.ok() || is_told) {
     WipeSecrets(credential);
     response_.Clear();
     return false;
   }
   told_[name] = credential.version();
-  service_.audit_.Given("Watch", name, credential.version(), decision);
+  service_.Given("Watch", credential, decision);
   return true;
 }
 

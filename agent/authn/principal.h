@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+
 namespace keyturn::authn {
 
 struct Principal {
@@ -22,5 +24,9 @@ struct Principal {
   // `unix:uid=1000,user=support,gid=1000,pid=4711`: for logs, audit and whoami.
   std::string ToString() const;
 };
+
+// For what ToString made: whether that process has certainly ended. False where nobody can know,
+// and when its number has gone to another process.
+bool HasEnded(absl::string_view principal_text);
 
 }  // namespace keyturn::authn

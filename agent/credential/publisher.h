@@ -3,6 +3,9 @@
 // watchers, in that order, so that a watcher that is woken finds the new version. Thread-safe.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "agent/credential/snapshot.h"
 #include "agent/credential/watch_hub.h"
 #include "agent/lifecycle/freshness.h"
@@ -20,6 +23,9 @@ class Publisher final : public lifecycle::VersionSink {
   void Withdraw(absl::string_view name) override {
     snapshot_.Remove(name);
     hub_.Changed(name);
+  }
+  std::vector<std::string> Watching(absl::string_view name) const override {
+    return hub_.Watching(name);
   }
 
  private:

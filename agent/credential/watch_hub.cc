@@ -6,6 +6,9 @@
 namespace keyturn::credential {
 
 struct Subscription::State {
+  explicit State(std::string of) : principal(std::move(of)) {}
+
+  const std::string principal;
   absl::Mutex mu;
   absl::flat_hash_set<std::string> changed ABSL_GUARDED_BY(mu);
   // Held while `wake` runs, so that a subscription can end only between calls of it.
@@ -30,9 +33,10 @@ std::string Subscription::TakeChanged() {
   return std::move(node.value());
 }
 
-std::unique_ptr<Subscription> WatchHub::Subscribe(std::vector<std::string> names,
+std::unique_ptr<Subscription> WatchHub::Subscribe(std::string principal,
+                                                  std::vector<std::string> names,
                                                   absl::AnyInvocable<void()> wake) {
-  auto state = std::make_shared<Subscription::State>();
+  auto state = std::make_shared<Subscription::State>(std::move(principal));
   {
     absl::MutexLock lock(&state->wake_mu);
     state->wake = std::move(wake);
@@ -53,6 +57,15 @@ void WatchHub::Remove(const std::vector<std::string>& names,
     found->second.erase(state);
     if (found->second.empty()) by_name_.erase(found);
   }
+}
+
+std::vector<std::string> WatchHub::Watching(absl::string_view name) {
+  std::vector<std::string> principals;
+  absl::MutexLock lock(&mu_);
+  const auto found = by_name_.find(name);
+  if (found == by_name_.end()) return principals;
+  for (const auto& state : found->second) principals.push_back(state->principal);
+  return principals;
 }
 
 void WatchHub::Changed(absl::string_view name) {

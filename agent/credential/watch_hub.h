@@ -44,8 +44,11 @@ class WatchHub {
  public:
   // `wake` is called when a subscription that had nothing to tell has something: quickly, from the
   // writer's thread, with no lock of the hub held.
-  std::unique_ptr<Subscription> Subscribe(std::vector<std::string> names,
+  // `principal` is who watches.
+  std::unique_ptr<Subscription> Subscribe(std::string principal, std::vector<std::string> names,
                                           absl::AnyInvocable<void()> wake);
+  // The principals that watch the name, in no order, each once for each of its watches.
+  std::vector<std::string> Watching(absl::string_view name);
   void Changed(absl::string_view name);
 
  private:

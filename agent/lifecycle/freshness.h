@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -54,6 +55,9 @@ class VersionSink {
   // Visible to every get that starts after this returned.
   virtual void Publish(const PublishedVersion& version) = 0;
   virtual void Withdraw(absl::string_view name) = 0;
+  // The principals that watch the credential at this moment: consumers, however long ago they were
+  // given what they have.
+  virtual std::vector<std::string> Watching(absl::string_view) const { return {}; }
 };
 
 }  // namespace keyturn::lifecycle

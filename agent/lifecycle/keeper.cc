@@ -34,7 +34,7 @@ constexpr absl::Duration kExpiryWarning = absl::Hours(7 * 24);
 
 Keeper::Keeper(const Dependencies& dependencies)
     : deps_(dependencies),
-      ledger_(dependencies.store),
+      ledger_(dependencies.store, [this] { TakeDeliveries(); }),
       refresher_({ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures, deps_.log,
                   deps_.token_endpoint},
                  [this](const std::string& name) { Publish(name); }),
@@ -44,7 +44,8 @@ Keeper::Keeper(const Dependencies& dependencies)
                  ManagerOf(credential, std::move(done));
                },
                [this](const std::string& name) { Publish(name); },
-               [this](const std::string& name, bool attempted) { OnClosed(name, attempted); }}) {}
+               [this](const std::string& name, bool attempted) { OnClosed(name, attempted); },
+               [this](const std::string& name) { return ConsumersHaveMovedOn(name); }}) {}
 
 absl::Status Keeper::Start() {
   if (absl::Status status = ledger_.Load(); !status.ok()) return status;
@@ -349,6 +350,8 @@ void Keeper::Publish(const std::string& name) {
   out.name = name;
   out.kind = KindOf(state.record.spec);
   const store::VersionRecord* current = state.Current();
+  // Watchers have what is being replaced until they take what replaces it.
+  ReviewConsumers(name);
   if (current == nullptr) {
     if (const std::string missing = MissingSecret(state.record.spec, ledger_); !missing.empty()) {
       out.unavailable =

@@ -14,6 +14,7 @@
 #include "agent/base/executor.h"
 #include "agent/base/random.h"
 #include "agent/lifecycle/calendar.h"
+#include "agent/lifecycle/delivery_queue.h"
 #include "agent/lifecycle/ledger.h"
 #include "agent/lifecycle/lifecycle.h"
 #include "agent/lifecycle/oauth/refresher.h"
@@ -42,6 +43,8 @@ class Keeper final : public Lifecycle {
     ResourceChecks checks;
     // Called with all policies at start and after each change.
     std::function<void(const Policies&)> on_policies;
+    // For a principal whose process has certainly ended.
+    HasEnded has_ended = [](absl::string_view) { return false; };
   };
   explicit Keeper(const Dependencies& dependencies);
 
@@ -50,6 +53,9 @@ class Keeper final : public Lifecycle {
   absl::Status Start();
 
   void EnsureFresh(std::string name, absl::Duration timeout, Done done) override;
+  void Given(const Delivery& delivery) override;
+  void Acknowledge(std::string principal, v1::AcknowledgeRequest request,
+                   Answer<v1::AcknowledgeResponse> done) override;
   void Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyResponse> done) override;
   void Export(Answer<v1::ExportResponse> done) override;
   void List(v1::ListRequest request, Answer<v1::ListResponse> done) override;
@@ -105,6 +111,17 @@ class Keeper final : public Lifecycle {
   absl::Duration SweepEvery(const std::string& name) const;
   void AwaitRoll(const std::string& name, absl::Duration timeout, Done done);
   void EndRollWaits(const std::string& name);
+  void TakeDeliveries();
+  void NoteDeliveries(const std::string& name, const std::vector<Delivery>& deliveries);
+  void ReviewConsumers(const std::string& name);
+  void Keep(store::ConsumersRecord record, RecordChange change);
+  void PlanSave(absl::Duration wait);
+  // Whether nobody is known any more who uses the retiring version, as of now.
+  bool ConsumersHaveMovedOn(const std::string& name);
+  // The open rotation may have no reason to wait any more.
+  void WakeRotation(const std::string& name);
+  absl::StatusOr<v1::AcknowledgeResponse> AcknowledgeNow(const std::string& principal,
+                                                         const v1::AcknowledgeRequest& request);
   void BuildProviders();
 
   absl::StatusOr<v1::ApplyResponse> ApplyNow(const v1::ApplyRequest& request, bool dry_run);
@@ -128,6 +145,7 @@ class Keeper final : public Lifecycle {
   absl::Time NextAt(const std::string& name) const;
 
   const Dependencies deps_;
+  DeliveryQueue deliveries_;
   Ledger ledger_;
   oauth::Refresher refresher_;
   rotation::Engine engine_;
@@ -135,6 +153,8 @@ class Keeper final : public Lifecycle {
   std::map<std::string, Plan> plans_;
   // The last turn given out, by host.
   std::map<std::string, absl::Time> turns_;
+  base::Executor::TimerId save_timer_ = 0;
+  base::BootTime save_at_;
 };
 
 }  // namespace keyturn::lifecycle

@@ -116,6 +116,8 @@ void Keeper::List(v1::ListRequest request, Answer<v1::ListResponse> done) {
 
 void Keeper::Describe(v1::DescribeRequest request, Answer<v1::DescribeResponse> done) {
   deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    TakeDeliveries();
+    ReviewConsumers(request.name());
     const auto state = Get(request.name());
     if (state.ok()) {
       done(ViewOne(**state, Views()));
@@ -202,6 +204,7 @@ absl::Status Keeper::DeleteCredential(const std::string& name) {
   transaction.Delete(absl::StrCat("credential/", name));
   transaction.Delete(store::RotationKey(name));
   transaction.Delete(store::RefreshKey(name));
+  transaction.Delete(store::ConsumersKey(name));
   for (const auto& [number, version] : state.versions) {
     transaction.Delete(store::VersionKey(name, number));
   }

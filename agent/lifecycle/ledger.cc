@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/lifecycle/ledger.h"
 
+#include <iterator>
 #include <tuple>
+#include <utility>
 #include <variant>
+#include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -13,6 +16,8 @@ namespace keyturn::lifecycle {
 namespace {
 
 constexpr size_t kHistoryKept = 100;
+// Rows of one transaction; a store may have a limit on them.
+constexpr size_t kSavedAtOnce = 64;
 
 template <class... Ts>
 struct Overloaded : Ts... {
@@ -43,7 +48,50 @@ absl::Status Ledger::Load() {
   return absl::OkStatus();
 }
 
+// A promotion is never on the disk without what is known of the old version's consumers.
 absl::Status Ledger::Commit(const store::Transaction& transaction) {
+  std::set<std::string> touched;
+  for (const store::Record& record : transaction.puts()) {
+    const auto* credential = std::get_if<store::CredentialRecord>(&record);
+    if (credential != nullptr) touched.insert(credential->name);
+  }
+  if (!touched.empty() && before_change_) before_change_();
+  for (auto it = touched.begin(); it != touched.end();) {
+    it = unsaved_consumers_.count(*it) != 0 ? std::next(it) : touched.erase(it);
+  }
+  if (touched.empty()) return CommitAll(transaction);
+  store::Transaction extended = transaction;
+  for (const std::string& name : touched) extended.Put(Find(name)->consumers);
+  absl::Status status = CommitAll(extended);
+  if (status.ok()) {
+    for (const std::string& name : touched) unsaved_consumers_.erase(name);
+  }
+  return status;
+}
+
+void Ledger::SetConsumers(store::ConsumersRecord record) {
+  const auto found = credentials_.find(record.credential);
+  KEYTURN_CHECK(found != credentials_.end(), "only a credential that exists has consumers");
+  unsaved_consumers_.insert(record.credential);
+  found->second.consumers = std::move(record);
+}
+
+absl::Status Ledger::SaveConsumers() {
+  while (!unsaved_consumers_.empty()) {
+    store::Transaction transaction;
+    std::vector<std::string> names;
+    for (const std::string& name : unsaved_consumers_) {
+      if (names.size() == kSavedAtOnce) break;
+      transaction.Put(Find(name)->consumers);
+      names.push_back(name);
+    }
+    if (absl::Status status = CommitAll(transaction); !status.ok()) return status;
+    for (const std::string& name : names) unsaved_consumers_.erase(name);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ledger::CommitAll(const store::Transaction& transaction) {
   if (absl::Status status = store_.Commit(transaction); !status.ok()) {
     // Whether it is stored cannot be found out: what is in memory may be wrong from here on.
     if (absl::IsUnknown(status)) {
@@ -92,13 +140,17 @@ void Ledger::Erase(const std::string& key) {
     policies_.erase(std::string(rest));
   } else if (kind == "credential") {
     credentials_.erase(std::string(rest));
+    unsaved_consumers_.erase(std::string(rest));
   } else if (kind == "rotation" || kind == "refresh" || kind == "consumers") {
     // A credential deleted by the same transaction is gone already, with all its parts.
     const auto found = credentials_.find(rest);
     if (found == credentials_.end()) return;
     if (kind == "rotation") found->second.rotation.reset();
     if (kind == "refresh") found->second.refresh.reset();
-    if (kind == "consumers") found->second.consumers.consumers.clear();
+    if (kind == "consumers") {
+      found->second.consumers.consumers.clear();
+      unsaved_consumers_.erase(found->first);
+    }
   } else {
     // Names may hold slashes, the last segment never does.
     const size_t slash = rest.rfind('/');

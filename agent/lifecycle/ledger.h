@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ledger: all records in memory, in step with the store. A commit goes to the disk first and
 // becomes visible here only when it is durable, so nothing in the lifecycle acts on what a crash
-// could take back. Used on the lifecycle's executor only.
+// could take back. Who uses which version is the one exception: it is believed at once and saved
+// soon, and with every transaction that changes the same credential. Used on the lifecycle's
+// executor only.
 #pragma once
 
 #include <functional>
@@ -9,6 +11,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -34,12 +37,19 @@ class Ledger {
  public:
   using Credentials = std::map<std::string, CredentialState, std::less<>>;
 
-  explicit Ledger(store::Store& store) : store_(store) {}
+  // `before_change` runs before a commit that changes a credential, and may call SetConsumers.
+  explicit Ledger(store::Store& store, std::function<void()> before_change = nullptr)
+      : store_(store), before_change_(std::move(before_change)) {}
 
   // Reads everything; call once, first.
   absl::Status Load();
   // As store::Store::Commit. Memory changes only on OK.
   absl::Status Commit(const store::Transaction& transaction);
+
+  // Of a credential that exists. Visible at once, on the disk with the next commit that touches the
+  // credential, or with SaveConsumers.
+  void SetConsumers(store::ConsumersRecord record);
+  absl::Status SaveConsumers();
 
   const CredentialState* Find(absl::string_view name) const;
   const Credentials& credentials() const { return credentials_; }
@@ -58,9 +68,12 @@ class Ledger {
  private:
   void Apply(const store::Record& record);
   void Erase(const std::string& key);
+  absl::Status CommitAll(const store::Transaction& transaction);
 
   store::Store& store_;
+  const std::function<void()> before_change_;
   Credentials credentials_;
+  std::set<std::string> unsaved_consumers_;
   std::map<std::string, store::ProviderRecord> providers_;
   std::map<std::string, store::PolicyRecord> policies_;
 };

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the admin API asks of the lifecycle. All calls are thread-safe and return at once; answers
+// What the API asks of the lifecycle. All calls are thread-safe and return at once; answers
 // come through `done`, exactly once, on the lifecycle's executor. Authorization is the caller's
 // business. Errors carry a reason (base/error.h).
 #pragma once
@@ -10,8 +10,10 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+#include "agent/lifecycle/consumers.h"
 #include "agent/lifecycle/freshness.h"
 #include "keyturn/v1/admin.pb.h"
+#include "keyturn/v1/credentials.pb.h"
 
 namespace keyturn::lifecycle {
 
@@ -20,6 +22,12 @@ using Answer = absl::AnyInvocable<void(absl::StatusOr<T>)>;
 
 class Lifecycle : public Freshness {
  public:
+  // An API key was handed out. Cheap: the rest happens later, on the executor.
+  virtual void Given(const Delivery& delivery) = 0;
+  // INVALID_ARGUMENT for a version that nobody can have been given.
+  virtual void Acknowledge(std::string principal, v1::AcknowledgeRequest request,
+                           Answer<v1::AcknowledgeResponse> done) = 0;
+
   virtual void Apply(v1::ApplyRequest request, bool dry_run, Answer<v1::ApplyResponse> done) = 0;
   virtual void Export(Answer<v1::ExportResponse> done) = 0;
   virtual void List(v1::ListRequest request, Answer<v1::ListResponse> done) = 0;

@@ -2,9 +2,11 @@
 #include "agent/lifecycle/views.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
+#include "agent/lifecycle/consumers.h"
 #include "agent/lifecycle/resources.h"
 
 namespace keyturn::lifecycle {
@@ -63,6 +65,21 @@ v1::FailureSummary FailureView(const observe::OpenFailure& open) {
   return view;
 }
 
+// The version being retired is held by those who keep it from being revoked; every other one by
+// those who were given it last, or said that they use it.
+std::vector<Holder> HoldersOfVersion(const CredentialState& state, uint64_t number,
+                                     absl::Time now) {
+  const store::CredentialRecord& record = state.record;
+  if (number == record.retiring_version) {
+    return HoldersOf(state.consumers, number, record.current_version, now);
+  }
+  std::vector<Holder> holders = HoldersOf(state.consumers, now);
+  holders.erase(std::remove_if(holders.begin(), holders.end(),
+                               [&](const Holder& holder) { return holder.version != number; }),
+                holders.end());
+  return holders;
+}
+
 }  // namespace
 
 absl::Duration RunwayOf(const CredentialState& state, absl::Time now) {
@@ -115,6 +132,13 @@ v1::DescribeResponse ViewOne(const CredentialState& state, const ViewContext& co
     SetTime(version.expires_at, [&] { return view->mutable_expires_at(); });
     SetTime(version.ended_at, [&] { return view->mutable_ended_at(); });
     view->set_provider_key_id(version.provider_key_id);
+    for (const Holder& holder : HoldersOfVersion(state, version.number, context.now)) {
+      v1::Holder* shown = view->add_holders();
+      shown->set_principal(holder.principal);
+      SetTime(holder.since, [&] { return shown->mutable_since(); });
+      shown->set_acknowledged(holder.acknowledged && holder.version == version.number);
+      SetTime(holder.last_given, [&] { return shown->mutable_last_given(); });
+    }
   }
   if (state.rotation) {
     v1::RotationSummary* view = response.mutable_rotation();

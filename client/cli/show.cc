@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `keyturn show`: one credential with its versions and its open rotation; never its value.
+// `keyturn show`: one credential with its versions, who holds which, and its open rotation; never
+// its value.
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -41,10 +42,11 @@ std::string SummaryText(const v1::DescribeResponse& response, absl::Time now) {
 }
 
 std::string VersionsText(const v1::DescribeResponse& response, absl::Time now, bool bold) {
-  Table table({"VERSION", "STATE", "CREATED", "PROMOTED", "GRACE ENDS", "EXPIRES", "ENDED",
-               "PROVIDER KEY"});
+  Table table({"VERSION", "STATE", "HOLDERS", "CREATED", "PROMOTED", "GRACE ENDS", "EXPIRES",
+               "ENDED", "PROVIDER KEY"});
   for (const v1::VersionSummary& version : response.versions()) {
     table.Add({VersionWord(version.version()), version.state(),
+               version.holders().empty() ? "" : absl::StrCat(version.holders_size()),
                RelativeWord(version.has_created_at(), version.created_at(), now),
                RelativeWord(version.has_promoted_at(), version.promoted_at(), now),
                RelativeWord(version.has_grace_until(), version.grace_until(), now),
@@ -53,6 +55,20 @@ std::string VersionsText(const v1::DescribeResponse& response, absl::Time now, b
                version.provider_key_id()});
   }
   return table.empty() ? "no version yet\n" : table.Render(bold);
+}
+
+std::string HoldersText(const v1::DescribeResponse& response, absl::Time now, bool bold) {
+  Table table({"VERSION", "STATE", "HOLDER", "SINCE", "LAST GIVEN", "ACKNOWLEDGED"});
+  for (const v1::VersionSummary& version : response.versions()) {
+    for (const v1::Holder& holder : version.holders()) {
+      table.Add({VersionWord(version.version()), version.state(),
+                 holder.principal().empty() ? "others" : holder.principal(),
+                 RelativeWord(holder.has_since(), holder.since(), now),
+                 RelativeWord(holder.has_last_given(), holder.last_given(), now),
+                 holder.acknowledged() ? "yes" : ""});
+    }
+  }
+  return table.empty() ? "" : absl::StrCat("\n", table.Render(bold));
 }
 
 void Run(const std::string& name, Session& session) {
@@ -70,7 +86,8 @@ void Run(const std::string& name, Session& session) {
   if (session.json()) return session.Print(absl::StrCat(ToJson(*response).dump(2), "\n"));
   const absl::Time now = absl::Now();
   session.Print(absl::StrCat(SummaryText(*response, now), "\n",
-                             VersionsText(*response, now, session.bold())));
+                             VersionsText(*response, now, session.bold()),
+                             HoldersText(*response, now, session.bold())));
   if (!response->spec_yaml().empty()) {
     session.Print(absl::StrCat("\n", Printable(response->spec_yaml(), true)));
   }
@@ -80,8 +97,8 @@ void Run(const std::string& name, Session& session) {
 
 void AddShowCommand(CLI::App& program, Session& session) {
   auto name = std::make_shared<std::string>();
-  CLI::App* command =
-      program.add_subcommand("show", "Show one credential, its versions and its open rotation");
+  CLI::App* command = program.add_subcommand(
+      "show", "Show one credential, its versions, who holds them, and its open rotation");
   command->add_option("name", *name, "The credential's name")->required()->type_name("NAME");
   command->footer(
       "The value itself is never shown: keyturn get prints it.\n"

@@ -72,6 +72,20 @@ class SocketClient final : public Client {
                               std::move(options));
   }
 
+  absl::StatusOr<uint64_t> Acknowledge(const std::string& name, uint64_t version,
+                                       absl::Duration timeout) override {
+    v1::AcknowledgeRequest request;
+    request.set_name(name);
+    request.set_version(version);
+    // Saying it twice changes nothing.
+    const auto reply = connection_->Call<v1::AcknowledgeResponse>(
+        timeout, true, [&](grpc::ClientContext* context, v1::AcknowledgeResponse* response) {
+          return stub_->Acknowledge(context, request, response);
+        });
+    if (!reply.ok()) return reply.status();
+    return reply->current_version();
+  }
+
   absl::StatusOr<Identity> WhoAmI(absl::Duration timeout) override {
     const auto reply = connection_->Call<v1::WhoAmIResponse>(
         timeout, true, [&](grpc::ClientContext* context, v1::WhoAmIResponse* response) {

@@ -16,6 +16,7 @@
 #include "agent/base/serial_executor.h"
 #include "agent/credential/publisher.h"
 #include "agent/crypto/init.h"
+#include "agent/lifecycle/delivery_queue.h"
 #include "keyturn/v1/credentials.grpc.pb.h"
 #include "tests/fakes/fake_lifecycle.h"
 
@@ -25,6 +26,22 @@ namespace {
 class NoLog final : public observe::Log {
  public:
   void Write(observe::Level, absl::string_view, const observe::LogFields&) override {}
+};
+
+// Takes deliveries as the real lifecycle does.
+class BenchLifecycle final : public fakes::FakeLifecycle {
+ public:
+  explicit BenchLifecycle(base::Executor& executor)
+      : fakes::FakeLifecycle(executor), executor_(executor) {}
+  void Given(const lifecycle::Delivery& delivery) override {
+    if (queue_.Push(delivery)) {
+      executor_.After(absl::Milliseconds(100), [this] { queue_.Take(); });
+    }
+  }
+
+ private:
+  base::Executor& executor_;
+  lifecycle::DeliveryQueue queue_;
 };
 
 lifecycle::PublishedVersion VersionOf(int index) {
@@ -71,7 +88,7 @@ std::string CredentialName(int index) {
 void ServeUntilClosed(const Sockets& sockets, int control) {
   crypto::Init();
   base::SerialExecutor executor("bench");
-  fakes::FakeLifecycle lifecycle(executor);
+  BenchLifecycle lifecycle(executor);
   credential::Snapshot snapshot;
   credential::WatchHub hub;
   credential::Publisher publisher(snapshot, hub);

@@ -12,6 +12,7 @@
 #include <grpcpp/server_builder.h>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -96,6 +97,17 @@ class FakeAgent::CredentialsService final : public v1::Credentials::Service {
     return grpc::Status::CANCELLED;
   }
 
+  grpc::Status Acknowledge(grpc::ServerContext*, const v1::AcknowledgeRequest* request,
+                           v1::AcknowledgeResponse* response) override {
+    absl::MutexLock lock(&mutex_);
+    v1::Credential credential;
+    const grpc::Status status = Find(request->name(), &credential);
+    if (!status.ok()) return status;
+    acknowledgements_.push_back(absl::StrCat(request->name(), " ", request->version()));
+    response->set_current_version(credential.version());
+    return grpc::Status::OK;
+  }
+
   grpc::Status WhoAmI(grpc::ServerContext*, const v1::WhoAmIRequest*,
                       v1::WhoAmIResponse* response) override {
     response->set_principal("unix:uid=1000,user=support");
@@ -132,6 +144,17 @@ class FakeAgent::CredentialsService final : public v1::Credentials::Service {
   int get_calls() const {
     absl::MutexLock lock(&mutex_);
     return get_calls_;
+  }
+  std::vector<std::string> acknowledgements() const {
+    absl::MutexLock lock(&mutex_);
+    return acknowledgements_;
+  }
+  bool AwaitAcknowledgements(size_t count) const {
+    absl::MutexLock lock(&mutex_);
+    const auto enough = [&]() ABSL_SHARED_LOCKS_REQUIRED(mutex_) {
+      return acknowledgements_.size() >= count;
+    };
+    return mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(30));
   }
   std::vector<v1::WatchRequest> watches() const {
     absl::MutexLock lock(&mutex_);
@@ -181,6 +204,7 @@ class FakeAgent::CredentialsService final : public v1::Credentials::Service {
   std::map<std::string, grpc::Status> errors_ ABSL_GUARDED_BY(mutex_);
   std::vector<v1::WatchRequest> watches_ ABSL_GUARDED_BY(mutex_);
   uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::string> acknowledgements_ ABSL_GUARDED_BY(mutex_);
   int get_calls_ ABSL_GUARDED_BY(mutex_) = 0;
   int synced_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
@@ -297,6 +321,12 @@ void FakeAgent::SetCredential(v1::Credential credential) {
 void FakeAgent::Delete(const std::string& name) { credentials_service_->Delete(name); }
 void FakeAgent::FailName(const std::string& name, grpc::Status status) {
   credentials_service_->Fail(name, std::move(status));
+}
+std::vector<std::string> FakeAgent::acknowledgements() const {
+  return credentials_service_->acknowledgements();
+}
+bool FakeAgent::AwaitAcknowledgements(size_t count) const {
+  return credentials_service_->AwaitAcknowledgements(count);
 }
 int FakeAgent::get_calls() const { return credentials_service_->get_calls(); }
 std::vector<v1::WatchRequest> FakeAgent::watches() const { return credentials_service_->watches(); }

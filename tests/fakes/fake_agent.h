@@ -46,6 +46,10 @@ class FakeAgent {
   void FailName(const std::string& name, grpc::Status status);
 
   int get_calls() const;
+  // `NAME VERSION` of each acknowledgement so far.
+  std::vector<std::string> acknowledgements() const;
+  // Waits until there are that many; false when it takes too long.
+  bool AwaitAcknowledgements(size_t count) const;
   // The requests of all watches so far.
   std::vector<v1::WatchRequest> watches() const;
   // Waits until that many watches have been sent SYNCED.

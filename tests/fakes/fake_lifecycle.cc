@@ -71,6 +71,31 @@ std::string FakeLifecycle::last_put_value() const {
   return last_put_value_;
 }
 
+std::vector<lifecycle::Delivery> FakeLifecycle::deliveries() const {
+  absl::MutexLock lock(&mu_);
+  return deliveries_;
+}
+
+void FakeLifecycle::AwaitDeliveries(size_t count) {
+  const auto there = [&]()
+                         ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) { return deliveries_.size() >= count; };
+  absl::MutexLock lock(&mu_);
+  mu_.Await(absl::Condition(&there));
+}
+
+void FakeLifecycle::Given(const lifecycle::Delivery& delivery) {
+  absl::MutexLock lock(&mu_);
+  deliveries_.push_back(delivery);
+}
+
+void FakeLifecycle::Acknowledge(std::string principal, v1::AcknowledgeRequest request,
+                                lifecycle::Answer<v1::AcknowledgeResponse> done) {
+  v1::AcknowledgeResponse response;
+  response.set_current_version(9);
+  Answer(absl::StrCat("Acknowledge ", request.name(), " ", request.version(), " ", principal),
+         std::move(response), std::move(done));
+}
+
 void FakeLifecycle::EnsureFresh(std::string name, absl::Duration timeout, Done done) {
   absl::MutexLock lock(&mu_);
   const uint64_t id = next_id_++;

@@ -18,7 +18,7 @@
 
 namespace keyturn::fakes {
 
-class FakeLifecycle final : public lifecycle::Lifecycle {
+class FakeLifecycle : public lifecycle::Lifecycle {
  public:
   explicit FakeLifecycle(base::Executor& executor) : executor_(executor) {}
 
@@ -38,7 +38,16 @@ class FakeLifecycle final : public lifecycle::Lifecycle {
   // The value of the first field of the last Put.
   std::string last_put_value() const;
 
+  // Of all deliveries so far, in their order.
+  std::vector<lifecycle::Delivery> deliveries() const;
+  // Blocks until there are `count` of them.
+  void AwaitDeliveries(size_t count);
+
   // --- lifecycle::Lifecycle
+  void Given(const lifecycle::Delivery& delivery) override;
+  // Answers that the current version is 9.
+  void Acknowledge(std::string principal, v1::AcknowledgeRequest request,
+                   lifecycle::Answer<v1::AcknowledgeResponse> done) override;
   void EnsureFresh(std::string name, absl::Duration timeout, Done done) override;
   void Apply(v1::ApplyRequest request, bool dry_run,
              lifecycle::Answer<v1::ApplyResponse> done) override;
@@ -78,6 +87,7 @@ class FakeLifecycle final : public lifecycle::Lifecycle {
   std::deque<Task> held_ ABSL_GUARDED_BY(mu_);
   absl::Status error_ ABSL_GUARDED_BY(mu_);
   std::vector<std::string> calls_ ABSL_GUARDED_BY(mu_);
+  std::vector<lifecycle::Delivery> deliveries_ ABSL_GUARDED_BY(mu_);
   std::string last_put_value_ ABSL_GUARDED_BY(mu_);
 };
 

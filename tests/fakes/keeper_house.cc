@@ -54,7 +54,8 @@ absl::Status KeeperHouse::Start() {
       endpoint,
       {registry_, [](absl::string_view) { return absl::OkStatus(); },
        [](const v1::PolicySpec&) { return absl::OkStatus(); }},
-      [](const lifecycle::Keeper::Policies&) {}});
+      [](const lifecycle::Keeper::Policies&) {},
+      [this](absl::string_view principal) { return ended.count(std::string(principal)) != 0; }});
   const absl::Status status = keeper_->Start();
   if (status.ok()) RunReady();
   return status;
@@ -148,6 +149,40 @@ absl::StatusOr<v1::DescribeResponse> KeeperHouse::Describe(const std::string& na
   });
   RunReady();
   return response;
+}
+
+void KeeperHouse::Give(const std::string& name, const std::string& principal, uint64_t version) {
+  keeper_->Given({name, principal, version, clock.WallNow(), false});
+  RunReady();
+}
+
+absl::StatusOr<uint64_t> KeeperHouse::Acknowledge(const std::string& name,
+                                                  const std::string& principal, uint64_t version) {
+  v1::AcknowledgeRequest request;
+  request.set_name(name);
+  request.set_version(version);
+  absl::StatusOr<uint64_t> current = absl::UnknownError("no answer");
+  keeper_->Acknowledge(principal, std::move(request),
+                       [&current](const absl::StatusOr<v1::AcknowledgeResponse>& r) {
+                         if (r.ok()) {
+                           current = r->current_version();
+                         } else {
+                           current = r.status();
+                         }
+                       });
+  RunReady();
+  return current;
+}
+
+std::vector<std::string> KeeperHouse::Holders(const std::string& name, uint64_t version) {
+  std::vector<std::string> holders;
+  const auto described = Describe(name);
+  if (!described.ok()) return {described.status().ToString()};
+  for (const v1::VersionSummary& view : described->versions()) {
+    if (view.version() != version) continue;
+    for (const v1::Holder& holder : view.holders()) holders.push_back(holder.principal());
+  }
+  return holders;
 }
 
 std::string KeeperHouse::RotationState(const std::string& name) {

@@ -8,7 +8,9 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -36,7 +38,14 @@ class RecordingSink final : public lifecycle::VersionSink {
   }
   void Withdraw(absl::string_view name) override { versions.erase(std::string(name)); }
 
+  std::vector<std::string> Watching(absl::string_view name) const override {
+    const auto found = watching.find(std::string(name));
+    return found == watching.end() ? std::vector<std::string>() : found->second;
+  }
+
   std::map<std::string, lifecycle::PublishedVersion> versions;
+  // Who watches which name.
+  std::map<std::string, std::vector<std::string>> watching;
 };
 
 // Knows two recipes, each of which is always the same service: `fake`, and `recovery` for class
@@ -84,6 +93,11 @@ class KeeperHouse {
                                       const std::string& key_id = "");
   absl::Status Delete(const std::string& type, const std::string& name);
   absl::StatusOr<v1::DescribeResponse> Describe(const std::string& name);
+  void Give(const std::string& name, const std::string& principal, uint64_t version);
+  absl::StatusOr<uint64_t> Acknowledge(const std::string& name, const std::string& principal,
+                                       uint64_t version);
+  // The principals that Describe shows as holders of a version, in their order.
+  std::vector<std::string> Holders(const std::string& name, uint64_t version);
   // What the open rotation is in; empty when there is none.
   std::string RotationState(const std::string& name);
 
@@ -99,6 +113,8 @@ class KeeperHouse {
   std::shared_ptr<FakeProvider> recovery;
   FakeTokenEndpoint endpoint;
   SeededRandom random;
+  // Principals whose processes have ended.
+  std::set<std::string> ended;
 
   lifecycle::Keeper& keeper() { return *keeper_; }
   observe::Failures& failures() { return *failures_; }

@@ -60,6 +60,8 @@ class Engine {
     ManagerOf manager_of;
     Changed changed;
     Closed closed;
+    // Whether nobody is known to use the old version any more.
+    std::function<bool(const std::string& credential)> consumers_moved_on;
   };
 
   Engine(Surroundings surroundings, Hooks hooks) : env_(surroundings), hooks_(std::move(hooks)) {}
@@ -131,7 +133,6 @@ class Engine {
   void RaiseAlerts(const std::string& name, const Run& run, const Step& step);
   Facts FactsFor(const Run& run) const;
   void AddVersions(const Run& run, const CredentialState& state, Facts& facts) const;
-  bool ConsumersHold(const CredentialState& state, const Run& run) const;
   absl::Duration RetryWait(const Run& run) const;
   absl::Duration RunwayOf(const CredentialState& state) const;
 

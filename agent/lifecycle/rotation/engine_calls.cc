@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the engine asks of the world for a step: the facts the state machine decides by, and the
 // calls to the provider.
-#include <algorithm>
 #include <utility>
 
 #include "agent/base/ids.h"
@@ -33,18 +32,12 @@ Facts Engine::FactsFor(const Run& run) const {
     facts.grace = GraceOf(spec.rotate());
     const v1::Grace& grace = spec.rotate().grace();
     if (grace.has_max()) facts.grace_max = ToDuration(grace.max());
-    facts.consumers_hold = grace.wait_for() == v1::CONSUMERS && ConsumersHold(*state, run);
+    facts.consumers_hold = grace.wait_for() == v1::CONSUMERS && facts.grace_over &&
+                           !hooks_.consumers_moved_on(row.credential);
     for (const auto& [tag, record] : state->tags) facts.our_tags.insert(tag);
     AddVersions(run, *state, facts);
   }
   return facts;
-}
-
-bool Engine::ConsumersHold(const CredentialState& state, const Run& run) const {
-  for (const store::ConsumersRecord::Consumer& consumer : state.consumers.consumers) {
-    if (std::max(consumer.version, consumer.acknowledged) <= run.record.old_version) return true;
-  }
-  return false;
 }
 
 void Engine::AddVersions(const Run& run, const CredentialState& state, Facts& facts) const {

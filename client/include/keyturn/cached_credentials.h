@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // CachedCredentials: a set of named credentials kept in memory and kept fresh by one Watch, so that
 // asking costs a map lookup instead of a call. While the agent is away, the last values are served
-// until they expire. Thread-safe.
+// until they expire. A version of an API key that has been read is acknowledged to the agent once
+// no value of another version is held any more, so that a rotation which waits for its consumers
+// need not wait longer than it must. Thread-safe.
 #pragma once
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -18,10 +22,17 @@
 
 namespace keyturn {
 
+namespace client {
+class Acknowledger;
+}
+
 struct CacheOptions {
   // For the calls that Current() makes when it has nothing valid.
   GetOptions get = {};
   WatchOptions watch = {};
+  // False for a process that keeps copies of values: to the agent it has moved on when it is sent a
+  // new version, unless it says otherwise with Client::Acknowledge.
+  bool acknowledge = true;
   // The time of day; tests give their own.
   std::function<absl::Time()> now = [] { return absl::Now(); };
 };
@@ -39,7 +50,8 @@ class CachedCredentials {
 
   // The newest value known. Without a call when it is in memory and has not expired; else as
   // Client::Get, with its errors. Names outside the set are always a call. Hold the result for one
-  // request, not for longer: the next one may have a newer value.
+  // request, not for longer: the next one may have a newer value, and while it is held the old key
+  // is not given up.
   absl::StatusOr<std::shared_ptr<const Credential>> Current(const std::string& name);
 
   // True once the first values have all been told, false again while the agent is away.
@@ -49,15 +61,20 @@ class CachedCredentials {
   struct Slot {
     mutable absl::Mutex mutex;
     std::shared_ptr<const Credential> value ABSL_GUARDED_BY(mutex);
+    std::atomic<uint64_t> read{0};  // the last version that was handed to a caller
   };
 
   void OnEvent(WatchEvent event);
+  std::shared_ptr<const Credential> Counted(Credential credential);
+  std::shared_ptr<const Credential> HandOut(Slot& slot, std::shared_ptr<const Credential> value);
   // Keeps the newer of what the slot has and `value`; returns what it has then.
   static std::shared_ptr<const Credential> Keep(Slot& slot,
                                                 std::shared_ptr<const Credential> value);
 
   const std::shared_ptr<Client> client_;
   const CacheOptions options_;
+  // Null when nothing is acknowledged.
+  const std::unique_ptr<client::Acknowledger> acknowledger_;
   // Filled by the constructor and never changed after: looked up without a lock.
   absl::flat_hash_map<std::string, std::unique_ptr<Slot>> slots_;
   mutable absl::Mutex mutex_;

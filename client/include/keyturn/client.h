@@ -128,6 +128,16 @@ class Client {
     return Watch(std::move(names), std::move(callback), WatchOptions());
   }
 
+  // This process uses that version and no other one from now on; answers the agent's current
+  // version. Where a rotation waits for its consumers, the old key goes once all of them have moved
+  // on. A process that has ever acknowledged a version counts as moved on only when it acknowledges
+  // the next one: acknowledge every version or none. A CachedCredentials does it by itself.
+  virtual absl::StatusOr<uint64_t> Acknowledge(const std::string& name, uint64_t version,
+                                               absl::Duration timeout) = 0;
+  absl::StatusOr<uint64_t> Acknowledge(const std::string& name, uint64_t version) {
+    return Acknowledge(name, version, absl::Seconds(10));
+  }
+
   virtual absl::StatusOr<Identity> WhoAmI(absl::Duration timeout) = 0;
   absl::StatusOr<Identity> WhoAmI() { return WhoAmI(absl::Seconds(10)); }
 

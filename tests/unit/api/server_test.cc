@@ -153,6 +153,24 @@ TEST_F(ServerTest, AnotherUserIsWhoTheKernelSays) {
   EXPECT_THAT(status.error_message(), HasSubstr("unix:uid=12345,gid=12345"));
 }
 
+TEST_F(ServerTest, EachUserIsAConsumerOfItsOwn) {
+  if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
+  policies_.Replace(
+      authz::PolicySet({{"all", {{0, -1}, {12345, -1}}, {authz::Action::kRead}, {"**"}}}));
+  Publish("a/b", 1, "hush");
+  fakes::SocketPeer peer(services_path(), 12345);
+  const int fd = peer.TakeFd();
+  ASSERT_GE(fd, 0);
+  auto theirs = v1::Credentials::NewStub(grpc::CreateInsecureChannelFromFd("peer", fd));
+  v1::GetResponse response;
+  ASSERT_TRUE(Get(*theirs, "a/b", &response).ok());
+  ASSERT_TRUE(Get(*Services(), "a/b", &response).ok());
+  const auto deliveries = lifecycle_.deliveries();
+  ASSERT_EQ(deliveries.size(), 2u);
+  EXPECT_EQ(deliveries[0].principal, absl::StrCat("unix:uid=12345,gid=12345,pid=", peer.pid()));
+  EXPECT_THAT(deliveries[1].principal, testing::EndsWith(absl::StrCat(",pid=", getpid())));
+}
+
 TEST_F(ServerTest, TheOverflowUidIsTurnedAway) {
   if (geteuid() != 0) GTEST_SKIP() << "only root can become another user";
   fakes::SocketPeer peer(services_path(), 65534);

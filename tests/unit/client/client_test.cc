@@ -301,5 +301,34 @@ TEST_F(ClientTest, TheCacheForgetsWhatIsRefused) {
   EXPECT_TRUE(absl::IsNotFound(cache.Current("team/outside").status()));
 }
 
+TEST_F(ClientTest, AcknowledgesAVersion) {
+  agent_.Start();
+  agent_.Set("team/key", 2, "two");
+  const auto client = Connect();
+  EXPECT_EQ(client->Acknowledge("team/key", 1).value(), 2u);
+  EXPECT_THAT(agent_.acknowledgements(), ElementsAre("team/key 1"));
+  EXPECT_TRUE(absl::IsNotFound(client->Acknowledge("team/none", 1).status()));
+}
+
+TEST_F(ClientTest, TheCacheAcknowledgesTheKeysThatAreRead) {
+  agent_.Start();
+  agent_.Set("team/another", 5, "a token");
+  v1::Credential key;
+  key.set_name("team/key");
+  key.set_kind(v1::API_KEY);
+  key.set_version(1);
+  agent_.SetCredential(key);
+  CachedCredentials cache(Connect(), {"team/another", "team/key"}, {.watch = Quick()});
+  ASSERT_TRUE(cache.Current("team/another").ok());
+  ASSERT_TRUE(cache.Current("team/key").ok());
+  ASSERT_TRUE(agent_.AwaitAcknowledgements(1));
+  key.set_version(2);
+  agent_.SetCredential(key);
+  while ((*cache.Current("team/key"))->version != 2) std::this_thread::yield();
+  ASSERT_TRUE(agent_.AwaitAcknowledgements(2));
+  EXPECT_EQ(agent_.acknowledgements().front(), "team/key 1");
+  while (agent_.acknowledgements().back() != "team/key 2") std::this_thread::yield();
+}
+
 }  // namespace
 }  // namespace keyturn

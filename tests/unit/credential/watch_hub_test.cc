@@ -2,6 +2,7 @@
 // Watchers hear of changes once, in bounded memory, and never after they have left.
 #include "agent/credential/watch_hub.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -16,7 +17,7 @@ namespace {
 TEST(WatchHub, WakesOnceUntilAllIsTaken) {
   WatchHub hub;
   int woken = 0;
-  const auto subscription = hub.Subscribe({"a", "b"}, [&] { ++woken; });
+  const auto subscription = hub.Subscribe("someone", {"a", "b"}, [&] { ++woken; });
   EXPECT_EQ(subscription->TakeChanged(), "");
   for (int i = 0; i < 1000; ++i) hub.Changed(i % 2 == 0 ? "a" : "b");
   EXPECT_EQ(woken, 1);
@@ -30,7 +31,7 @@ TEST(WatchHub, WakesOnceUntilAllIsTaken) {
 TEST(WatchHub, OthersNamesDoNotWake) {
   WatchHub hub;
   int woken = 0;
-  const auto subscription = hub.Subscribe({"a"}, [&] { ++woken; });
+  const auto subscription = hub.Subscribe("someone", {"a"}, [&] { ++woken; });
   hub.Changed("b");
   EXPECT_EQ(woken, 0);
 }
@@ -38,8 +39,8 @@ TEST(WatchHub, OthersNamesDoNotWake) {
 TEST(WatchHub, EachWatcherIsToldAndNobodyAfterLeaving) {
   WatchHub hub;
   int one = 0, two = 0;
-  auto first = hub.Subscribe({"a"}, [&] { ++one; });
-  const auto second = hub.Subscribe({"a"}, [&] { ++two; });
+  auto first = hub.Subscribe("someone", {"a"}, [&] { ++one; });
+  const auto second = hub.Subscribe("someone", {"a"}, [&] { ++two; });
   hub.Changed("a");
   first.reset();
   second->TakeChanged();
@@ -56,11 +57,23 @@ TEST(WatchHub, LeavingWhileBeingToldIsSafe) {
   });
   for (int i = 0; i < 2000; ++i) {
     auto alive = std::make_unique<std::atomic<int>>(0);
-    const auto subscription = hub.Subscribe({"a"}, [counter = alive.get()] { ++*counter; });
+    const auto subscription =
+        hub.Subscribe("someone", {"a"}, [counter = alive.get()] { ++*counter; });
     subscription->TakeChanged();
   }  // the subscription ends before what it wakes
   stop = true;
   writer.join();
+}
+
+TEST(WatchHub, KnowsWhoWatches) {
+  WatchHub hub;
+  auto one = hub.Subscribe("one", {"a", "b"}, [] {});
+  auto two = hub.Subscribe("two", {"a"}, [] {});
+  EXPECT_THAT(hub.Watching("a"), testing::UnorderedElementsAre("one", "two"));
+  EXPECT_THAT(hub.Watching("b"), testing::ElementsAre("one"));
+  one = nullptr;
+  EXPECT_THAT(hub.Watching("a"), testing::ElementsAre("two"));
+  EXPECT_THAT(hub.Watching("b"), testing::IsEmpty());
 }
 
 }  // namespace
