@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/check.h"
+#include "tests/fakes/servers_time.h"
 
 namespace keyturn::fakes {
 
@@ -154,7 +155,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
     key.id = absl::StrCat("id-", number);
     key.value = absl::StrCat(options.key_prefix, "key-", number);
     if (options.traits.provider_class == ProviderClass::kTagged) key.tag = tag;
-    key.created_at = clock.WallNow();
+    key.created_at = ServersNow(clock);
     key.foreign = foreign;
     keys.push_back(key);
     most_keys = std::max(most_keys, ExistingCount());
@@ -171,7 +172,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
   // A new value under the id of the old one, which ends.
   Key& Renew(Key& old, bool foreign) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     const std::string id = old.id;
-    old.deleted_at = clock.WallNow();
+    old.deleted_at = ServersNow(clock);
     Key& key = AddKey("", foreign);
     key.id = id;
     return key;
@@ -184,7 +185,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
         const std::string value(wanted.secret.Reveal());
         for (Key& key : keys) {
           if (key.value != value) continue;
-          if (!key.exists()) key.created_at = clock.WallNow();
+          if (!key.exists()) key.created_at = ServersNow(clock);
           key.deleted_at.reset();
           return &key;
         }
@@ -197,7 +198,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
         Key* old = Existing(wanted.target);
         if (old == nullptr) return nullptr;
         if (!options.roll_renames) return &Renew(*old, false);
-        old->deleted_at = clock.WallNow();
+        old->deleted_at = ServersNow(clock);
         return &AddKey("", false);
       }
       case ProviderClass::kSelfRoll: {
@@ -206,7 +207,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
           if (current == nullptr || key.value != current->Reveal()) continue;
           if (key.exists()) return &Renew(key, false);
           // As at GitLab: whoever uses a key that was replaced ends the one that replaced it.
-          if (Key* newer = Existing(key.id)) newer->deleted_at = clock.WallNow();
+          if (Key* newer = Existing(key.id)) newer->deleted_at = ServersNow(clock);
           return nullptr;
         }
         return nullptr;
@@ -217,7 +218,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
   }
 
   bool Accepts(const Key& key) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
-    const absl::Time now = clock.WallNow();
+    const absl::Time now = ServersNow(clock);
     if (now < key.created_at + options.works_after) return false;
     if (options.key_lifetime > absl::ZeroDuration() &&
         now >= key.created_at + options.key_lifetime) {
@@ -278,7 +279,7 @@ void FakeProvider::Create(const CredentialValue& manager, const providers::NewKe
         minted.id = key->id;
         minted.value = CredentialValue::Of(base::Secret(key->value));
         if (service.options.key_lifetime > absl::ZeroDuration()) {
-          minted.expires_at = key->created_at + service.options.key_lifetime;
+          minted.expires_at = service.clock.WallNow() + service.options.key_lifetime;
         }
         return {Ok(), std::move(minted)};
       },
@@ -300,7 +301,7 @@ void FakeProvider::List(const CredentialValue& manager, ListDone done) {
         std::vector<ListedKey> listed;
         for (const Key& key : service.keys) {
           const absl::Time from = key.created_at + service.options.listed_after;
-          if (!key.exists() || service.clock.WallNow() < from) continue;
+          if (!key.exists() || ServersNow(service.clock) < from) continue;
           ListedKey entry;
           entry.id = key.id;
           entry.tag = key.tag;
@@ -344,7 +345,7 @@ void FakeProvider::Revoke(const CredentialValue& manager, const std::string& key
         if (service.options.traits.provider_class == ProviderClass::kDualSlot) {
           service.Renew(*key, true);
         } else {
-          key->deleted_at = service.clock.WallNow();
+          key->deleted_at = ServersNow(service.clock);
         }
         return Ok();
       },
@@ -387,7 +388,7 @@ void FakeProvider::RegenerateSlot(const std::string& slot) {
 void FakeProvider::DeleteKey(const std::string& id) {
   absl::MutexLock lock(&service_->mu);
   for (Key& key : service_->keys) {
-    if (key.id == id && key.exists()) key.deleted_at = service_->clock.WallNow();
+    if (key.id == id && key.exists()) key.deleted_at = ServersNow(service_->clock);
   }
 }
 

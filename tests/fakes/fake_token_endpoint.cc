@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "tests/fakes/servers_time.h"
 
 namespace keyturn::fakes {
 
@@ -125,7 +126,7 @@ struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
         if (spent == grant.spent.end()) {
           return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
         }
-        if (clock.WallNow() > spent->second + options.leeway) {
+        if (ServersNow(clock) > spent->second + options.leeway) {
           // Reuse: the server takes the token for stolen and ends the grant with all it gave.
           grant.alive = false;
           ++replays;
@@ -133,13 +134,13 @@ struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
         }
       }
       if (options.rotates) {
-        grant.spent.try_emplace(grant.refresh_token, clock.WallNow());
+        grant.spent.try_emplace(grant.refresh_token, ServersNow(clock));
         grant.refresh_token = absl::StrCat("rt-", request.client_id, "-", ++issued);
         reply.refresh_token = base::Secret(grant.refresh_token);
       }
     }
     const std::string access = absl::StrCat("at-", request.client_id, "-", ++issued);
-    tokens[access] = {request.client_id, clock.WallNow() + options.lifetime, refresh};
+    tokens[access] = {request.client_id, ServersNow(clock) + options.lifetime, refresh};
     reply.outcome = TokenOutcome::kGranted;
     reply.http_status = 200;
     reply.access_token = base::Secret(access);
@@ -195,7 +196,7 @@ bool FakeTokenEndpoint::Accepts(const std::string& access_token) const {
   if (found == server_->tokens.end()) return false;
   const Server::Access& access = found->second;
   if (access.of_grant && !GrantAlive(access.client)) return false;
-  return server_->clock.WallNow() < access.expires;
+  return ServersNow(server_->clock) < access.expires;
 }
 
 bool FakeTokenEndpoint::GrantAlive(const std::string& client) const {

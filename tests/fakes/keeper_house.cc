@@ -122,11 +122,13 @@ absl::StatusOr<v1::PutResponse> KeeperHouse::Put(const std::string& name, const 
   request.set_name(name);
   request.add_fields()->set_value(value);
   request.set_provider_key_id(key_id);
-  absl::StatusOr<v1::PutResponse> response = absl::UnknownError("no answer");
+  // A value that is verified first is answered later, when nobody waits here any more.
+  auto response =
+      std::make_shared<absl::StatusOr<v1::PutResponse>>(absl::UnavailableError("no answer yet"));
   keeper_->Put(std::move(request),
-               [&response](absl::StatusOr<v1::PutResponse> r) { response = std::move(r); });
+               [response](absl::StatusOr<v1::PutResponse> r) { *response = std::move(r); });
   RunReady();
-  return response;
+  return *response;
 }
 
 absl::Status KeeperHouse::Delete(const std::string& type, const std::string& name) {

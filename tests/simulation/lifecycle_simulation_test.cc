@@ -18,12 +18,14 @@ namespace keyturn::simulation {
 namespace {
 
 uint64_t first_seed = 1;
-uint64_t seeds = 300;
+uint64_t seeds = 10'000;
 
 TEST(Simulation, EveryLifeEndsWithEverythingInOrder) {
+  absl::Duration lived;
   int rotations = 0, refreshes = 0, crashes = 0, failed = 0;
   for (uint64_t seed = first_seed; seed < first_seed + seeds && failed < 5; ++seed) {
     const Outcome outcome = RunScenario(seed);
+    lived += outcome.lived;
     rotations += outcome.rotations;
     refreshes += outcome.refreshes;
     crashes += outcome.crashes;
@@ -33,8 +35,9 @@ TEST(Simulation, EveryLifeEndsWithEverythingInOrder) {
                   << "):\n  " << absl::StrJoin(outcome.broken, "\n  ")
                   << "\nThe end of its log:\n  " << absl::StrJoin(outcome.log, "\n  ");
   }
-  std::cout << seeds << " lives: " << rotations << " rotations, " << refreshes
-            << " token requests, " << crashes << " crashes\n";
+  std::cout << seeds << " lives, " << absl::ToDoubleHours(lived) / 24 / 365
+            << " years: " << rotations << " rotations, " << refreshes << " token requests, "
+            << crashes << " crashes\n";
   EXPECT_GT(rotations, 0);
   EXPECT_GT(refreshes, 0);
 }
@@ -64,8 +67,9 @@ int main(int argc, char** argv) {
   for (int i = 1; i < argc; ++i) {
     if (ReadNumber(argv[i], "--seed=", first_seed)) {
       seeds = 1;
+    } else if (ReadNumber(argv[i], "--first=", first_seed)) {
     } else if (!ReadNumber(argv[i], "--seeds=", seeds)) {
-      std::cerr << "usage: " << argv[0] << " [--seed=N] [--seeds=COUNT]\n";
+      std::cerr << "usage: " << argv[0] << " [--seed=N] [--first=N] [--seeds=COUNT]\n";
       return 2;
     }
   }

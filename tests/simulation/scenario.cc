@@ -27,6 +27,7 @@ constexpr char kToken[] = "crm/token";
 constexpr char kPlain[] = "crm/plain";  // client_credentials
 constexpr absl::Duration kGrace = absl::Minutes(5);
 constexpr int kActions = 120;
+constexpr absl::Duration kLongestToken = absl::Hours(3);  // and the longest step
 
 class Scenario {
  public:
@@ -46,6 +47,12 @@ class Scenario {
   TokenFault PickTokenFault();
   void Act();
   void ActOfAdministrator();
+  void StepClock();
+  void Undo();
+  void BringKey();
+  bool Is(ProviderClass c) const { return class_ == c; }
+  // The old key dies with the making of the new one.
+  bool EndsTheOld() const { return Is(ProviderClass::kRoll) || Is(ProviderClass::kSelfRoll); }
   void Restart();
   void Live(absl::Duration d);
   void Look();
@@ -74,7 +81,13 @@ class Scenario {
   std::set<std::string> foreign_;
   // The key handed out before, and until when a consumer may still use it.
   std::string replaced_;
-  absl::Time replaced_until_;
+  base::BootTime replaced_until_;
+  // Expiries are stored by the clock that can be set, so a restart soon after that may err.
+  base::BootTime stepped_at_{-absl::InfiniteDuration()};
+  base::BootTime tokens_doubtful_until_{-absl::InfiniteDuration()};
+  bool undone_ = false;        // versions may go back
+  bool wall_forward_ = false;  // since the last promotion
+  bool crashed_ = false;       // likewise
   std::string published_;
   uint64_t published_version_ = 0;
   Outcome outcome_;
@@ -84,28 +97,34 @@ class Scenario {
 KeeperHouse::Options Scenario::Choose(uint64_t seed) {
   KeeperHouse::Options options;
   options.seed = seed;
-  class_ = std::vector{ProviderClass::kTagged, ProviderClass::kUntagged,
-                       ProviderClass::kListed}[Roll(3)];
-  exclusive_ = class_ == ProviderClass::kTagged ? Chance(20) : Chance(60);
-  provable_ = class_ == ProviderClass::kTagged || exclusive_;
+  class_ = static_cast<ProviderClass>(Roll(8));
+  const bool mints = class_ <= ProviderClass::kListed;
+  exclusive_ = Is(ProviderClass::kTagged) ? Chance(20) : mints && Chance(60);
+  provable_ = Is(ProviderClass::kTagged) || exclusive_;
   leeway_ = Chance(50);
   fault_percent_ = static_cast<int>(Roll(40));
   settle_ = absl::Seconds(10 + static_cast<int>(Roll(50)));
   providers::Traits& traits = options.provider.traits;
   traits.provider_class = class_;
-  traits.key_limit = static_cast<uint32_t>(Roll(2) == 0 ? 0 : 4 + Roll(6));
+  traits.key_limit = static_cast<uint32_t>(Roll(2) == 0 || !mints ? 0 : 4 + Roll(6));
+  if (Is(ProviderClass::kDualSlot)) traits.slots = {"key1", "key2"};
+  if (!mints && !Is(ProviderClass::kDualSlot)) {
+    traits.can_list = (Is(ProviderClass::kChosen) || Is(ProviderClass::kRoll)) && Chance(50);
+  }
+  options.provider.roll_renames = Is(ProviderClass::kRoll) && traits.can_list;
   traits.settle = settle_;
   traits.propagation = absl::Seconds(20);
   traits.cached_for = Chance(30) ? absl::Minutes(1) : absl::ZeroDuration();
-  traits.can_verify = Chance(80);
+  // A key that replaces itself cannot do without.
+  traits.can_verify = Chance(80) || Is(ProviderClass::kSelfRoll);
   options.provider.works_after = traits.can_verify ? Up(absl::Seconds(15)) : absl::ZeroDuration();
-  options.provider.listed_after = Up(settle_ / 3);
+  options.provider.listed_after = mints ? Up(settle_ / 3) : absl::ZeroDuration();
   options.provider.latency = Up(absl::Seconds(2));
   options.endpoint.latency = Up(absl::Seconds(2));
   options.endpoint.lifetime = absl::Seconds(60 + static_cast<int>(Roll(1200)));
   options.endpoint.leeway = leeway_ ? absl::Minutes(1) : absl::ZeroDuration();
   outcome_.summary =
-      absl::StrCat("class ", static_cast<int>(class_), exclusive_ ? " exclusive" : "", " limit ",
+      absl::StrCat("class ", ProviderClassName(class_), exclusive_ ? " exclusive" : "", " limit ",
                    traits.key_limit, " faults ", fault_percent_, "%",
                    traits.can_verify ? "" : " no verify", leeway_ ? " leeway" : "");
   return options;
@@ -113,7 +132,7 @@ KeeperHouse::Options Scenario::Choose(uint64_t seed) {
 
 void Scenario::Prepare() {
   house_.sink.on_publish = [this](const lifecycle::PublishedVersion& v) { OnPublish(v); };
-  if (!exclusive_) {
+  if (!exclusive_ && class_ <= ProviderClass::kListed) {
     for (uint64_t i = Roll(3); i > 0; --i) foreign_.insert(house_.provider->AddForeignKey());
     house_.Advance(absl::Minutes(1));  // they are listed by now
   }
@@ -122,12 +141,15 @@ void Scenario::Prepare() {
   const absl::Status applied = house_.Apply(absl::StrCat(
       "providers:\n  p: { recipe: fake }\n"
       "credentials:\n  app/key: { provider: p, rotate: { every: 6h, grace: 5m }, exclusive: ",
-      exclusive_ ? "true" : "false", " }\n  crm/token:\n", oauth,
+      exclusive_ || Is(ProviderClass::kDualSlot) ? "true" : "false",
+      EndsTheOld() ? ", allow_gap: true" : "",
+      Is(ProviderClass::kSelfRoll) ? ", accept_loss: true" : "", " }\n  crm/token:\n", oauth,
       "      grant: refresh_token\n      client_id: app\n      refresh_token: rotates\n",
       leeway_ ? "      leeway: 1m\n" : "", "  crm/plain:\n", oauth,
       "      grant: client_credentials\n      client_id: plain\n"));
   if (!applied.ok()) Broken(applied.ToString());
   if (!house_.Put(kToken, house_.endpoint.NewGrant("app")).ok()) Broken("cannot put");
+  BringKey();
   house_.provider->SetFaults([this](ProviderCall call) { return PickProviderFault(call); });
   house_.endpoint.SetFaults([this] { return PickTokenFault(); });
 }
@@ -167,25 +189,35 @@ void Scenario::OnPublish(const lifecycle::PublishedVersion& version) {
   const base::Secret* value = version.value.Primary();
   if (version.name != kKey || value == nullptr) return;
   const std::string key(value->Reveal());
-  if (version.version < published_version_) Broken("an older version is handed out again");
+  if (version.version < published_version_ && !undone_) {
+    Broken("an older version is handed out again");
+  }
   if (key == published_) return;
-  if (!house_.provider->Works(key)) Broken(absl::StrCat("I1 ", key, " does not work yet"));
+  if (!house_.provider->Works(key) && !EndsTheOld()) {
+    Broken(absl::StrCat("I1 ", key, " does not work yet"));
+  }
   replaced_ = published_;
-  replaced_until_ = house_.clock.WallNow() + kGrace;
+  replaced_until_ = house_.clock.BootNow() + kGrace;
+  wall_forward_ = crashed_ = false;
   published_ = key;
   published_version_ = version.version;
   ++outcome_.rotations;
 }
 
 void Scenario::LookAtKeys() {
+  // Where the new key ends the old one, there is a gap.
+  if (EndsTheOld()) return;
   if (!published_.empty() && !house_.provider->Works(published_)) {
     Broken(absl::StrCat("I3 the current key ", published_, " is dead"));
   }
-  if (!replaced_.empty() && house_.clock.WallNow() < replaced_until_ &&
+  // After a restart only the clock that can be set remembers how long the grace was to be.
+  const bool grace_known = !(wall_forward_ && crashed_);
+  if (!replaced_.empty() && house_.clock.BootNow() < replaced_until_ && grace_known &&
       !house_.provider->Works(replaced_)) {
     Broken(absl::StrCat("I1 ", replaced_, " died within its grace"));
   }
   for (const auto& key : house_.provider->keys()) {
+    if (Is(ProviderClass::kManual)) break;  // deactivated after their grace
     if (foreign_.count(key.id) != 0 && !key.exists()) Broken("somebody else's key was deleted");
   }
 }
@@ -196,7 +228,8 @@ void Scenario::LookAtTokens() {
     if (found == house_.sink.versions.end() || found->second.version == 0) continue;
     const bool handed_out = house_.clock.BootNow() < found->second.expires;
     const bool ended = name == std::string(kToken) && !house_.endpoint.GrantAlive("app");
-    if (handed_out && !ended && !house_.endpoint.Accepts(house_.Published(name))) {
+    const bool doubtful = house_.clock.BootNow() < tokens_doubtful_until_;
+    if (handed_out && !ended && !doubtful && !house_.endpoint.Accepts(house_.Published(name))) {
       Broken(absl::StrCat("an expired token of ", name, " is handed out"));
     }
   }
@@ -218,6 +251,8 @@ void Scenario::Live(absl::Duration d) {
 
 void Scenario::Restart() {
   house_.store.faults().FailAllCommits(std::nullopt);
+  const base::BootTime now = house_.clock.BootNow();
+  if (now - stepped_at_ < kLongestToken) tokens_doubtful_until_ = now + kLongestToken;
   // While the agent is down nobody gets a new key, so a grace that ends then is nobody's fault.
   if (absl::Status status = house_.Start(); !status.ok()) {
     Broken(absl::StrCat("does not start: ", status.ToString()));
@@ -225,7 +260,11 @@ void Scenario::Restart() {
 }
 
 void Scenario::ActOfAdministrator() {
-  switch (Roll(4)) {
+  switch (Roll(6)) {
+    case 4:
+      return Undo();
+    case 5:
+      return BringKey();
     case 0: {
       v1::RotateRequest request;
       request.set_name(kKey);
@@ -254,10 +293,45 @@ void Scenario::ActOfAdministrator() {
   }
 }
 
+// Somebody sets the date. Forward, that cuts short every wait that has to outlast a restart, so
+// only where late effects can be told for ours.
+void Scenario::StepClock() {
+  stepped_at_ = house_.clock.BootNow();
+  if (provable_ && Chance(50)) {
+    house_.clock.StepWall(Up(absl::Hours(2)));
+    wall_forward_ = true;
+  } else {
+    house_.clock.StepWall(-Up(absl::Minutes(10)));
+  }
+}
+
+void Scenario::Undo() {
+  v1::UndoRequest request;
+  request.set_name(kKey);
+  house_.keeper().Undo(request, [](const absl::StatusOr<v1::UndoResponse>&) {});
+  undone_ = true;
+}
+
+// The person behind a key that Keyturn cannot make: the first one, the next one of a manual
+// provider, and one in the place of a key that was lost.
+void Scenario::BringKey() {
+  const bool manual = Is(ProviderClass::kManual);
+  const auto described = house_.Describe(kKey);
+  const bool has_key = described.ok() && described->summary().current_version() != 0;
+  if (!manual && !(EndsTheOld() && !has_key)) return;
+  if (described.ok() && !described->rotation().state().empty()) return;
+  const auto [id, value] = house_.provider->MakeKeyByHand();
+  if (Is(ProviderClass::kManual)) foreign_.insert(id);  // deleted when it has had its time
+  (void)house_.Put(kKey, std::string(value.Primary()->Reveal()), id);
+}
+
 void Scenario::Act() {
   const uint64_t what = Roll(100);
-  if (what < 8) {
+  if (what < 3) {
+    StepClock();
+  } else if (what < 8) {
     house_.Crash();
+    crashed_ = true;
     ++outcome_.crashes;
     ++doubts_;  // an exchange may have been under way
     Live(Up(absl::Minutes(Chance(80) ? 1 : 20)));
@@ -283,6 +357,7 @@ void Scenario::Act() {
 
 // The person who is called when keys cannot be told apart deletes what nobody made.
 void Scenario::HelpOperator() {
+  if (Is(ProviderClass::kSelfRoll)) BringKey();
   if (house_.RotationState(kKey) != "operator") return;
   const auto described = house_.Describe(kKey);
   std::set<std::string> known = foreign_;
@@ -304,6 +379,7 @@ std::optional<std::string> Scenario::Unsettled() {
   for (const observe::OpenFailure& open : house_.failures().List()) {
     if (open.failure.code == observe::FailureCode::kRefreshInDoubt) return "a refresh is in doubt";
   }
+  if (!house_.provider->Works(published_)) return "the current key is dead";
   return Orphans();
 }
 
@@ -314,6 +390,8 @@ std::optional<std::string> Scenario::Orphans() {
   if (!described->rotation().state().empty()) {
     return absl::StrCat("a rotation is in state ", described->rotation().state());
   }
+  // Slots are never empty, and a key that is rolled in place is one and the same.
+  if (Is(ProviderClass::kDualSlot) || EndsTheOld()) return std::nullopt;
   std::set<std::string> known;
   for (const auto& version : described->versions()) {
     if (version.state() == "current" || version.state() == "retiring" ||
@@ -325,6 +403,7 @@ std::optional<std::string> Scenario::Orphans() {
   for (const auto& key : house_.provider->existing_keys()) {
     if (foreign_.count(key.id) == 0) existing.insert(key.id);
   }
+  if (Is(ProviderClass::kManual)) return std::nullopt;  // what a person makes is theirs
   if (existing != known) {
     return absl::StrCat("I2 the provider has ", existing.size(), " of our keys, the ledger knows ",
                         known.size());
@@ -349,10 +428,11 @@ void Scenario::Settle() {
   }
   if (wrong) Broken(*wrong);
   // From here on nothing ever goes wrong again by itself.
+  BringKey();
   const uint64_t before = published_version_;
   const int replays = house_.endpoint.replays();
   Live(absl::Hours(8));
-  if (published_version_ == before) Broken("rotation has stopped");
+  if (published_version_ == before && !Is(ProviderClass::kManual)) Broken("rotation has stopped");
   if (house_.endpoint.replays() != replays) Broken("a refresh token replayed in peace");
   if (house_.endpoint.GrantAlive("app") && !house_.endpoint.Accepts(house_.Published(kToken))) {
     Broken("refreshing has stopped");
@@ -360,9 +440,11 @@ void Scenario::Settle() {
 }
 
 Outcome Scenario::Run() {
+  const base::BootTime born = house_.clock.BootNow();
   Prepare();
   for (int i = 0; i < kActions && outcome_.broken.empty(); ++i) Act();
   if (outcome_.broken.empty()) Settle();
+  outcome_.lived = house_.clock.BootNow() - born;
   outcome_.refreshes = house_.endpoint.requests();
   const std::vector<std::string> lines = house_.log.lines();
   outcome_.log.assign(lines.end() - std::min<std::ptrdiff_t>(25, std::ssize(lines)), lines.end());

@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
+
 namespace keyturn::simulation {
 
 struct Outcome {
@@ -17,6 +19,7 @@ struct Outcome {
   std::vector<std::string> log;
   // What the scenario was, for people.
   std::string summary;
+  absl::Duration lived;
   int rotations = 0;
   int refreshes = 0;
   int crashes = 0;
