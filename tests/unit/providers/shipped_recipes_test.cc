@@ -70,7 +70,9 @@ class ShippedRecipesTest : public testing::Test {
   }
   Outcome Create(Provider& provider) {
     Outcome outcome = Outcome::kUnknown;
-    provider.Create(manager_, "kt-a-b-1", [&](CallResult r, std::optional<MintedKey> m) {
+    NewKey key;
+    key.tag = "kt-a-b-1";
+    provider.Create(manager_, key, [&](CallResult r, std::optional<MintedKey> m) {
       outcome = r.outcome;
       minted_ = std::move(m);
     });
