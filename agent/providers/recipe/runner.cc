@@ -168,7 +168,7 @@ struct RecipeProvider::Shared : std::enable_shared_from_this<Shared> {
              [self = shared_from_this(), values, done = std::move(done)](
                  CallResult call, const net::HttpReply& reply) mutable {
                if (call.outcome == Outcome::kRejected) {
-                 call.cause = "manager_token_refused";
+                 if (call.http_status != 0) call.cause = "manager_token_refused";
                  return done(std::move(call), std::nullopt);
                }
                if (call.outcome != Outcome::kOk) {
