@@ -396,7 +396,12 @@ void RecipeProvider::Create(const CredentialValue& manager, const NewKey& key, C
 }
 
 void RecipeProvider::List(const CredentialValue& manager, ListDone done) {
-  KEYTURN_CHECK(shared_->recipe().list.has_value(), "a recipe without list is asked to");
+  if (!shared_->recipe().list.has_value()) {
+    return shared_->AnswerWithout(With({}, Outcome::kRejected, "not_supported"),
+                                  [done = std::move(done)](CallResult call, net::HttpReply) mutable {
+                                    done(std::move(call), {});
+                                  });
+  }
   auto values = std::make_shared<CallValues>();
   values->manager = manager;
   shared_->StartList(std::move(values),
