@@ -106,21 +106,20 @@ void TryList(const std::shared_ptr<Trial>& trial) {
     AddSkipped(trial->response, "list", "the recipe has none");
     return TryVerify(trial);
   }
-  trial->provider->List(
-      trial->manager, [trial](const CallResult& result, const auto& keys) {
-        const auto dead =
-            std::count_if(keys.begin(), keys.end(), [](const auto& key) { return key.dead; });
-        if (result.cause == "not_supported") {
-          AddSkipped(trial->response, "list", "the recipe has none");
-        } else if (result.outcome == Outcome::kOk) {
-          AddCheck(trial->response, "list", result,
-                   absl::StrCat(keys.size(), " keys listed, ", dead, " of them dead"));
-        } else {
-          AddCheck(trial->response, "list", result,
-                   Explain(result, "the service does not let the manager credential list keys"));
-        }
-        TryVerify(trial);
-      });
+  trial->provider->List(trial->manager, [trial](const CallResult& result, const auto& keys) {
+    const auto dead =
+        std::count_if(keys.begin(), keys.end(), [](const auto& key) { return key.dead; });
+    if (result.cause == "not_supported") {
+      AddSkipped(trial->response, "list", "the recipe has none");
+    } else if (result.outcome == Outcome::kOk) {
+      AddCheck(trial->response, "list", result,
+               absl::StrCat(keys.size(), " keys listed, ", dead, " of them dead"));
+    } else {
+      AddCheck(trial->response, "list", result,
+               Explain(result, "the service does not let the manager credential list keys"));
+    }
+    TryVerify(trial);
+  });
 }
 
 }  // namespace
@@ -149,7 +148,7 @@ void Keeper::ShowRecipe(v1::ShowRecipeRequest request, Answer<v1::ShowRecipeResp
     }
     done(base::WithReason(
         absl::NotFoundError(absl::StrCat("there is no recipe \"", request.name(), "\"")),
-        "RECIPE_NOT_FOUND"));
+        "NO_SUCH_RECIPE"));
   });
 }
 
@@ -168,7 +167,7 @@ void Keeper::TestRecipe(v1::TestRecipeRequest request, Answer<v1::TestRecipeResp
         if (key != "field") continue;
         status = base::WithReason(
             absl::InvalidArgumentError(absl::StrCat(field, ": ", provider.status().message())),
-            "INVALID_RESOURCE", {{"field", field}});
+            "BAD_RESOURCE", {{"field", field}});
       }
       return done(std::move(status));
     }
@@ -176,12 +175,12 @@ void Keeper::TestRecipe(v1::TestRecipeRequest request, Answer<v1::TestRecipeResp
     trial->provider = *std::move(provider);
     trial->has_key = !request.credential().empty();
     // Answers come from other threads.
-    trial->done = [this, done = std::move(done)](
-                      absl::StatusOr<v1::TestRecipeResponse> response) mutable {
-      deps_.executor.Post([done = std::move(done), response = std::move(response)]() mutable {
-        done(std::move(response));
-      });
-    };
+    trial->done =
+        [this, done = std::move(done)](absl::StatusOr<v1::TestRecipeResponse> response) mutable {
+          deps_.executor.Post([done = std::move(done), response = std::move(response)]() mutable {
+            done(std::move(response));
+          });
+        };
     ValueOf(request.manager(), [this, trial, credential = request.credential()](
                                    absl::StatusOr<base::CredentialValue> manager) {
       if (!manager.ok()) return trial->done(manager.status());

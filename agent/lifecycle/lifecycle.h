@@ -34,7 +34,7 @@ class Lifecycle : public Freshness {
   // All of StatusResponse but version, started_at, connections and store_path.
   virtual void Status(Answer<v1::StatusResponse> done) = 0;
   virtual void ListRecipes(Answer<v1::ListRecipesResponse> done) = 0;
-  // NOT_FOUND, RECIPE_NOT_FOUND.
+  // NO_SUCH_RECIPE.
   virtual void ShowRecipe(v1::ShowRecipeRequest request, Answer<v1::ShowRecipeResponse> done) = 0;
   // Makes the calls that change nothing. Sends the named credentials' values to the endpoint named.
   virtual void TestRecipe(v1::TestRecipeRequest request, Answer<v1::TestRecipeResponse> done) = 0;

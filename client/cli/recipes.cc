@@ -77,11 +77,12 @@ void AddTest(CLI::App& recipes, Session& session) {
             name, [options, set](const std::string& value) { set(options->request, value); }, about)
         ->type_name(type);
   };
-  text("name", "The recipe's name", "NAME", [](auto& r, const auto& v) { r.set_recipe(v); })
-      ->required();
-  text("--endpoint", "Base URL of the service", "URL",
-       [](auto& r, const auto& v) { r.set_endpoint(v); })
-      ->required();
+  text("name", "The recipe's name", "NAME", [](auto& r, const auto& v) {
+    r.set_recipe(v);
+  })->required();
+  text("--endpoint", "Base URL of the service", "URL", [](auto& r, const auto& v) {
+    r.set_endpoint(v);
+  })->required();
   text("--manager", "The credential the admin API is called with", "NAME",
        [](auto& r, const auto& v) { r.set_manager(v); });
   text("--credential", "A credential whose current value is tried as a key", "NAME",

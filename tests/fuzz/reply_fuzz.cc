@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arbitrary bytes as a provider's reply, read as JSON and as XML: whatever comes out keeps to the limits. The first byte
-// chooses the status.
+// Arbitrary bytes as a provider's reply, read as JSON and as XML: whatever comes out keeps to the
+// limits. The first byte chooses the status.
 #include <cstddef>
 #include <cstdint>
 #include <map>

@@ -56,9 +56,8 @@ void ManagerTokens::Finish(const base::CredentialValue& manager,
     waiting.swap(waiting_);
     token_.Clear();
     if (token.has_value()) {
-      const absl::Duration life = token->expires_at.has_value()
-                                      ? *token->expires_at - clock_.WallNow()
-                                      : kKeptByDefault;
+      const absl::Duration life =
+          token->expires_at.has_value() ? *token->expires_at - clock_.WallNow() : kKeptByDefault;
       token_ = token->value;
       manager_ = manager;
       until_ = clock_.BootNow() + life - std::min(kMarginMax, life / 10);

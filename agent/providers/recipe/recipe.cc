@@ -138,8 +138,8 @@ absl::StatusOr<std::shared_ptr<const Recipe>> ReadRecipe(absl::string_view yaml,
   recipe->yaml = std::string(yaml);
   recipe->traits = TraitsOf(spec);
   recipe->needs_manager = NeedsManager(spec);
-  recipe->finds_by_hint =
-      spec.class_() == pb::MANUAL && absl::StrContains(spec.revoke().ShortDebugString(), "{key.id}");
+  recipe->finds_by_hint = spec.class_() == pb::MANUAL &&
+                          absl::StrContains(spec.revoke().ShortDebugString(), "{key.id}");
   return recipe;
 }
 

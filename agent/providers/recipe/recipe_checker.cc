@@ -79,8 +79,7 @@ void RecipeChecker::Params() {
     const Path path = {"params", name};
     if (name.empty() || !AllOf(name, "_")) Fail(path, "a parameter's name is of a-z 0-9 _");
     if (formats.count(param.format()) == 0) {
-      Fail(path / "format",
-           "must be uuid, slug, number, text, bool, list, json, duration or url");
+      Fail(path / "format", "must be uuid, slug, number, text, bool, list, json, duration or url");
     }
     if (param.required() && !param.default_().empty()) {
       Fail(path / "default", "a required parameter has no default");
@@ -167,9 +166,9 @@ void RecipeChecker::CreateExtracts() {
   if (!value && !by_slot && recipe_class != pb::CHOSEN) {
     Fail({"create", "extract"}, "value is missing: the key itself");
   }
-  const bool named = recipe_class == pb::TAGGED || recipe_class == pb::LISTED ||
-                     (recipe_class == pb::UNTAGGED &&
-                      (spec_.has_list() || Uses(spec_.revoke(), "{key.id}")));
+  const bool named =
+      recipe_class == pb::TAGGED || recipe_class == pb::LISTED ||
+      (recipe_class == pb::UNTAGGED && (spec_.has_list() || Uses(spec_.revoke(), "{key.id}")));
   if (named && !id) Fail({"create", "extract"}, "id is missing: what revoke will name");
   if (recipe_class == pb::TAGGED && !Uses(first, "{tag}")) {
     Fail({"create"}, "does not use {tag}; without it the class is untagged");

@@ -109,9 +109,8 @@ absl::StatusOr<std::string> RecipeRegistry::CheckEndpoint(const std::string& fie
     return FieldError(field, "must have neither ? nor #; it is the base that paths follow");
   }
   if (url->scheme == "http" && !options_.egress.AllowsHttp(url->host, url->port)) {
-    return FieldError(field,
-                      absl::StrCat("plain http is not allowed for ", url->host,
-                                   "; use https, or list the host under egress.allow_http"));
+    return FieldError(field, absl::StrCat("plain http is not allowed for ", url->host,
+                                          "; use https, or list the host under egress.allow_http"));
   }
   std::string base = endpoint;
   while (absl::EndsWith(base, "/")) base.pop_back();
@@ -164,11 +163,12 @@ std::vector<std::string> RecipeRegistry::RecipeNames() const {
 std::vector<RecipeInfo> RecipeRegistry::Recipes() const {
   std::vector<RecipeInfo> infos;
   for (const auto& [name, recipe] : recipes_) {
-    infos.push_back({.name = name,
-                     .title = recipe->spec.title(),
-                     .provider_class = recipe->traits.provider_class,
-                     .uncertain = {recipe->spec.uncertain().begin(), recipe->spec.uncertain().end()},
-                     .yaml = recipe->yaml});
+    infos.push_back(
+        {.name = name,
+         .title = recipe->spec.title(),
+         .provider_class = recipe->traits.provider_class,
+         .uncertain = {recipe->spec.uncertain().begin(), recipe->spec.uncertain().end()},
+         .yaml = recipe->yaml});
   }
   return infos;
 }

@@ -189,8 +189,8 @@ absl::StatusOr<std::map<std::string, base::Secret>> SignJwts(const RecipeRequest
     JwtContent content;
     content.issued_at = values.now - jwt.backdate;
     content.expires_at = values.now + jwt.lifetime;
-    for (auto [named, out] : {std::pair{&jwt.claims, &content.claims},
-                              std::pair{&jwt.header, &content.header}}) {
+    for (auto [named, out] :
+         {std::pair{&jwt.claims, &content.claims}, std::pair{&jwt.header, &content.header}}) {
       for (const auto& [name, text] : *named) {
         if (text.LeftOut(values)) continue;
         auto rendered = text.Render(values, Template::Place::kText);
@@ -200,9 +200,9 @@ absl::StatusOr<std::map<std::string, base::Secret>> SignJwts(const RecipeRequest
     }
     auto pem = jwt.key.Render(values, Template::Place::kText);
     if (!pem.ok()) return pem.status();
-    auto token = SignJwt(jwt.algorithm == internal::v1::RS256 ? JwtSignature::kRs256
-                                                              : JwtSignature::kEs256,
-                         base::Secret::Take(*pem), content);
+    auto token =
+        SignJwt(jwt.algorithm == internal::v1::RS256 ? JwtSignature::kRs256 : JwtSignature::kEs256,
+                base::Secret::Take(*pem), content);
     if (!token.ok()) return token.status();
     tokens[jwt.name] = *std::move(token);
   }
@@ -216,11 +216,10 @@ absl::Status AddSignature(const RecipeRequest& request, const TemplateValues& va
   AwsIdentity identity;
   std::string secret;
   std::string session;
-  for (auto [text, out] : {std::pair{&spec.service, &identity.service},
-                           std::pair{&spec.region, &identity.region},
-                           std::pair{&spec.access_key_id, &identity.access_key_id},
-                           std::pair{&spec.secret_access_key, &secret},
-                           std::pair{&spec.session_token, &session}}) {
+  for (auto [text, out] :
+       {std::pair{&spec.service, &identity.service}, std::pair{&spec.region, &identity.region},
+        std::pair{&spec.access_key_id, &identity.access_key_id},
+        std::pair{&spec.secret_access_key, &secret}, std::pair{&spec.session_token, &session}}) {
     if (text->LeftOut(values)) continue;
     auto rendered = text->Render(values, Template::Place::kHeader);
     if (!rendered.ok()) return rendered.status();

@@ -265,12 +265,11 @@ void RecipeChecker::Signature(const Path& path, RecipeRequest* request) {
     if (text.empty()) Fail(at, absl::StrCat(name, " is missing"));
   }
   const TemplateScope& scope = request->scope;
-  request->aws_signature =
-      RecipeAwsSignature{Parse(at / "service", aws.service(), scope),
-                         Parse(at / "region", aws.region(), scope),
-                         Parse(at / "access_key_id", aws.access_key_id(), scope),
-                         Parse(at / "secret_access_key", aws.secret_access_key(), scope),
-                         Parse(at / "session_token", aws.session_token(), scope)};
+  request->aws_signature = RecipeAwsSignature{
+      Parse(at / "service", aws.service(), scope), Parse(at / "region", aws.region(), scope),
+      Parse(at / "access_key_id", aws.access_key_id(), scope),
+      Parse(at / "secret_access_key", aws.secret_access_key(), scope),
+      Parse(at / "session_token", aws.session_token(), scope)};
   for (const auto& [name, unused] : request->headers) {
     if (absl::EqualsIgnoreCase(name, "authorization")) {
       Fail(at, "signs the request, but there is an Authorization header already");

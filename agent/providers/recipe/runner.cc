@@ -376,31 +376,29 @@ void RecipeProvider::Create(const CredentialValue& manager, const NewKey& key, C
                          ? recipe.first_id.Render(view, Template::Place::kText).value_or("")
                          : key.target;
   }
-  shared_->StartChain(*recipe.create, values, false,
-                      [shared = shared_, values, done = std::move(done)](
-                          CallResult call, NewParts parts) mutable {
-                        if (call.outcome != Outcome::kOk) {
-                          return done(std::move(call), std::nullopt);
-                        }
-                        const std::string id = shared->KnownId(*values, parts);
-                        auto minted =
-                            FinishKey(shared->recipe(), std::move(parts), id, values->secret);
-                        if (!minted.has_value()) {
-                          // The key may well be there; nobody knows what it is.
-                          return done(
-                              With(std::move(call), Outcome::kUnknown, "unreadable_reply"),
-                              std::nullopt);
-                        }
-                        done(std::move(call), std::move(minted));
-                      });
+  shared_->StartChain(
+      *recipe.create, values, false,
+      [shared = shared_, values, done = std::move(done)](CallResult call, NewParts parts) mutable {
+        if (call.outcome != Outcome::kOk) {
+          return done(std::move(call), std::nullopt);
+        }
+        const std::string id = shared->KnownId(*values, parts);
+        auto minted = FinishKey(shared->recipe(), std::move(parts), id, values->secret);
+        if (!minted.has_value()) {
+          // The key may well be there; nobody knows what it is.
+          return done(With(std::move(call), Outcome::kUnknown, "unreadable_reply"), std::nullopt);
+        }
+        done(std::move(call), std::move(minted));
+      });
 }
 
 void RecipeProvider::List(const CredentialValue& manager, ListDone done) {
   if (!shared_->recipe().list.has_value()) {
-    return shared_->AnswerWithout(With({}, Outcome::kRejected, "not_supported"),
-                                  [done = std::move(done)](CallResult call, net::HttpReply) mutable {
-                                    done(std::move(call), {});
-                                  });
+    return shared_->AnswerWithout(
+        With({}, Outcome::kRejected, "not_supported"),
+        [done = std::move(done)](CallResult call, net::HttpReply) mutable {
+          done(std::move(call), {});
+        });
   }
   auto values = std::make_shared<CallValues>();
   values->manager = manager;
@@ -433,11 +431,9 @@ void RecipeProvider::Revoke(const CredentialValue& manager, const std::string& k
   if (recipe.finds_by_hint && key_id.empty()) {
     return shared_->RevokeByHint(std::move(values), std::move(done));
   }
-  shared_->StartChain(recipe.revoke.has_value() ? *recipe.revoke : *recipe.create,
-                      std::move(values), true,
-                      [done = std::move(done)](CallResult call, NewParts) mutable {
-                        done(std::move(call));
-                      });
+  shared_->StartChain(
+      recipe.revoke.has_value() ? *recipe.revoke : *recipe.create, std::move(values), true,
+      [done = std::move(done)](CallResult call, NewParts) mutable { done(std::move(call)); });
 }
 
 }  // namespace keyturn::providers

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Text with placeholders (docs/RECIPES.md lists them): `{params.NAME}`, `{manager}`, `{key.id}`,
-// `{tag}`, `{expires_at.date}` and so on; `{{` and `}}` are braces. A template is checked once, when
-// the recipe is read; how values are escaped depends on the place the text goes to, not on the
+// `{tag}`, `{expires_at.date}` and so on; `{{` and `}}` are braces. A template is checked once,
+// when the recipe is read; how values are escaped depends on the place the text goes to, not on the
 // recipe's author. Immutable, hence thread-safe.
 #pragma once
 
@@ -88,8 +88,22 @@ class Template {
 
  private:
   enum class Source {
-    kLiteral, kParam, kManager, kManagerPart, kManagerToken, kKey, kKeyPart, kKeyId, kSlot, kSecret,
-    kTag, kNew, kJwt, kNow, kExpiresAt, kExpiresIn
+    kLiteral,
+    kParam,
+    kManager,
+    kManagerPart,
+    kManagerToken,
+    kKey,
+    kKeyPart,
+    kKeyId,
+    kSlot,
+    kSecret,
+    kTag,
+    kNew,
+    kJwt,
+    kNow,
+    kExpiresAt,
+    kExpiresIn
   };
   struct Part {
     Source source = Source::kLiteral;

@@ -104,10 +104,8 @@ absl::Status SignAwsSigV4(const AwsIdentity& identity, absl::Time now, net::Http
     headers[absl::AsciiStrToLower(name)] = text;
     base::Wipe(text);
   }
-  const std::string signed_names =
-      absl::StrJoin(headers, ";", [](std::string* out, const auto& header) {
-        out->append(header.first);
-      });
+  const std::string signed_names = absl::StrJoin(
+      headers, ";", [](std::string* out, const auto& header) { out->append(header.first); });
   std::string canonical = absl::StrCat(request->method, "\n", CanonicalPath(url.path), "\n",
                                        CanonicalQuery(url.query), "\n");
   for (auto& [name, value] : headers) {

@@ -18,9 +18,7 @@ std::string Sha256(absl::string_view message) {
   return {reinterpret_cast<const char*>(digest), size};
 }
 
-std::string Sha256Hex(absl::string_view message) {
-  return absl::BytesToHexString(Sha256(message));
-}
+std::string Sha256Hex(absl::string_view message) { return absl::BytesToHexString(Sha256(message)); }
 
 base::Secret HmacSha256(absl::string_view key, absl::string_view message) {
   unsigned char digest[EVP_MAX_MD_SIZE];

@@ -106,7 +106,8 @@ class RecipeClassesTest : public testing::Test {
   std::vector<std::string> Sent() {
     std::vector<std::string> all;
     for (const Request& r : http_.requests()) {
-      all.push_back(absl::StrCat(r.method, " ", r.url.substr(10), r.body.empty() ? "" : " ", r.body));
+      all.push_back(
+          absl::StrCat(r.method, " ", r.url.substr(10), r.body.empty() ? "" : " ", r.body));
     }
     return all;
   }
@@ -188,7 +189,8 @@ create:
   Answer({Reply(200, R"({"id":6,"token":"new","expires_at":"2026-12-24"})")});
   EXPECT_EQ(Create(NewKey()).outcome, Outcome::kOk);
   EXPECT_EQ(minted_->id, "6");
-  EXPECT_EQ(minted_->expires_at, absl::FromCivil(absl::CivilDay(2026, 12, 24), absl::UTCTimeZone()));
+  EXPECT_EQ(minted_->expires_at,
+            absl::FromCivil(absl::CivilDay(2026, 12, 24), absl::UTCTimeZone()));
   Answer({Reply(200, R"({"id":7,"token":"new","expires_at":null})")});
   EXPECT_EQ(Create(For("6")).outcome, Outcome::kOk);
   EXPECT_EQ(minted_->expires_at, std::nullopt);
@@ -237,10 +239,11 @@ verify:
                                  "  outcomes: [ { is: ok } ]\n",
                           "r.yaml")
                    .ok());
-  EXPECT_THAT(std::string(ReadRecipe(absl::StrCat(yaml, "headers: { X: \"{manager}\" }\n"), "r.yaml")
-                              .status()
-                              .message()),
-              HasSubstr("unknown placeholder {manager}"));
+  EXPECT_THAT(
+      std::string(ReadRecipe(absl::StrCat(yaml, "headers: { X: \"{manager}\" }\n"), "r.yaml")
+                      .status()
+                      .message()),
+      HasSubstr("unknown placeholder {manager}"));
 }
 
 TEST_F(RecipeClassesTest, ChosenAlternatesItsSlots) {
@@ -298,7 +301,7 @@ TEST_F(RecipeClassesTest, ManualRevokesWhatTheHintFits) {
   EXPECT_TRUE(provider_->traits().can_revoke);
   const std::string listed = R"({"data":[
     {"id":"k1","partial_key_hint":"sk-ant-api03-R2D...igAA","status":"active"},
-    {"id":"k2","partial_key_hint":"sk-ant-api03-XXX...igAA","status":"active"},
+    {"id":"k2","partial_key_hint":"sk-ant-api03-YYY...igAA","status":"active"},
     {"id":"k3","partial_key_hint":"sk-ant-api03-Old...igAA","status":"archived"},
     {"id":"k4","partial_key_hint":"sk-ant-api03-Two...igAA","status":"active"},
     {"id":"k5","partial_key_hint":"sk-ant-api03-Two...igAA","status":"active"},
@@ -359,7 +362,8 @@ list:
   extract: { items: /data, id: /id, tag: /name }
   outcomes: [ { status: ["200"], is: ok } ]
 )";
-constexpr char kFound[] = R"({"data":[{"id":1,"name":"kt-10","n":1},{"id":2,"name":"kt-1","n":7}]})";
+constexpr char kFound[] =
+    R"({"data":[{"id":1,"name":"kt-10","n":1},{"id":2,"name":"kt-1","n":7}]})";
 
 TEST_F(RecipeClassesTest, CreateInSeveralRequests) {
   Use(absl::StrCat(kSteps, kTail));
@@ -500,8 +504,8 @@ revoke:
     http_.SetHandler([this](const Request& request) {
       if (request.url == "https://t/token") {
         ++exchanges_;
-        return Reply(token_status_,
-                     absl::StrCat(R"({"access_token":"tok)", exchanges_, R"(","expires_in":3600})"));
+        return Reply(token_status_, absl::StrCat(R"({"access_token":"tok)", exchanges_,
+                                                 R"(","expires_in":3600})"));
       }
       last_authorization_ = request.Header("Authorization");
       if (request.method == "POST") {
@@ -610,11 +614,12 @@ revoke:
   outcomes: [ { status: ["200"], is: ok } ]
 )");
   manager_.fields.push_back({"access_key_id", Secret("AKIAMANAGER"), false});
-  Answer({Reply(200, "<CreateAccessKeyResponse xmlns='https://iam.amazonaws.com/doc/2010-05-08/'>"
-                     "<CreateAccessKeyResult><AccessKey><UserName>u</UserName>"
-                     "<AccessKeyId>AKIANEW</AccessKeyId><Status>Active</Status>"
-                     "<SecretAccessKey>wJal/r+x</SecretAccessKey></AccessKey>"
-                     "</CreateAccessKeyResult></CreateAccessKeyResponse>")});
+  Answer({Reply(200,
+                "<CreateAccessKeyResponse xmlns='https://iam.amazonaws.com/doc/2010-05-08/'>"
+                "<CreateAccessKeyResult><AccessKey><UserName>u</UserName>"
+                "<AccessKeyId>AKIANEW</AccessKeyId><Status>Active</Status>"
+                "<SecretAccessKey>wJal/r+x</SecretAccessKey></AccessKey>"
+                "</CreateAccessKeyResult></CreateAccessKeyResponse>")});
   EXPECT_EQ(Create(NewKey()).outcome, Outcome::kOk);
   EXPECT_EQ(minted_->id, "AKIANEW");
   EXPECT_EQ(minted_->value.Primary()->Reveal(), "wJal/r+x");
@@ -628,11 +633,13 @@ revoke:
   Answer({Reply(409, "<ErrorResponse><Error><Code>LimitExceeded</Code></Error></ErrorResponse>")});
   EXPECT_EQ(Create(NewKey()).outcome, Outcome::kLimited);
   const auto listed = [](const std::string& members) {
-    return Reply(200, "<ListAccessKeysResponse><ListAccessKeysResult><AccessKeyMetadata>" + members +
+    return Reply(200, "<ListAccessKeysResponse><ListAccessKeysResult><AccessKeyMetadata>" +
+                          members +
                           "</AccessKeyMetadata></ListAccessKeysResult></ListAccessKeysResponse>");
   };
-  Answer({listed("<member><AccessKeyId>A</AccessKeyId></member>"
-                 "<member><AccessKeyId>B</AccessKeyId></member>")});
+  Answer(
+      {listed("<member><AccessKeyId>A</AccessKeyId></member>"
+              "<member><AccessKeyId>B</AccessKeyId></member>")});
   EXPECT_EQ(List().outcome, Outcome::kOk);
   EXPECT_THAT(ListedIds(), ElementsAre("A", "B"));
   Answer({listed("<member><AccessKeyId>A</AccessKeyId></member>")});
@@ -658,8 +665,8 @@ create:
 list:
   path: /k
   extract: { items: /d, id: /i, tag: /t)",
-                      extract, " }\n  paging: ", paging, "\n  outcomes: [ { status: [\"200\"], is: ok } ]",
-                      kTail);
+                      extract, " }\n  paging: ", paging,
+                      "\n  outcomes: [ { status: [\"200\"], is: ok } ]", kTail);
 }
 
 TEST_F(RecipeClassesTest, PagesAreCounted) {

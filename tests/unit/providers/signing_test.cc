@@ -179,9 +179,11 @@ TEST_F(JwtTest, WrongKeysAreRefusedWithoutBeingShown) {
   const base::Secret curve = Pem(EVP_EC_gen("P-384"));
   const base::Secret rsa = Pem(EVP_RSA_gen(2048));
   const base::Secret text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
-  const std::pair<JwtSignature, const base::Secret*> cases[] = {
-      {JwtSignature::kRs256, &weak}, {JwtSignature::kRs256, &curve}, {JwtSignature::kEs256, &curve},
-      {JwtSignature::kEs256, &rsa},  {JwtSignature::kRs256, &text}};
+  const std::pair<JwtSignature, const base::Secret*> cases[] = {{JwtSignature::kRs256, &weak},
+                                                                {JwtSignature::kRs256, &curve},
+                                                                {JwtSignature::kEs256, &curve},
+                                                                {JwtSignature::kEs256, &rsa},
+                                                                {JwtSignature::kRs256, &text}};
   for (const auto& [signature, pem] : cases) {
     const auto token = SignJwt(signature, *pem, Content());
     ASSERT_EQ(token.status().code(), absl::StatusCode::kInvalidArgument);
