@@ -128,9 +128,11 @@ absl::Status Agent::OpenProviders() {
       net::CurlHttpClient::Create({.egress = *egress, .ca_file = config_.ca_file}, parts_->clock);
   if (!http.ok()) return http.status();
   parts_->http = *std::move(http);
+  parts_->executor.emplace("keyturn-life");
   auto registry = providers::RecipeRegistry::Load({.directories = config_.recipe_dirs,
                                                    .egress = parts_->egress,
-                                                   .timeout = config_.http_timeout},
+                                                   .timeout = config_.http_timeout,
+                                                   .executor = &*parts_->executor},
                                                   *parts_->http, parts_->clock);
   if (!registry.ok()) return registry.status();
   parts_->registry = *std::move(registry);
@@ -142,7 +144,6 @@ void Agent::MakeLifecycle() {
   Parts& p = *parts_;
   p.failures.emplace(log_, p.clock);
   p.audit.emplace(log_);
-  p.executor.emplace("keyturn-life");
   lifecycle::ResourceChecks checks{
       .registry = *p.registry,
       .check_url = [&p](absl::string_view url) { return CheckTokenUrl(url, p.egress); },

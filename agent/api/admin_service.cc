@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "agent/api/pending_call.h"
 #include "agent/api/rotate_call.h"
@@ -194,6 +195,36 @@ grpc::ServerUnaryReactor* AdminService::Calendar(grpc::CallbackServerContext* co
   const absl::Status allowed = Authorize("Calendar", "", event);
   return Call(context, allowed, std::move(event), kLook, response,
               [&](auto answer) { lifecycle_.Calendar(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::ListRecipes(grpc::CallbackServerContext* context,
+                                                    const v1::ListRecipesRequest*,
+                                                    v1::ListRecipesResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("ListRecipes", "", event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.ListRecipes(std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::ShowRecipe(grpc::CallbackServerContext* context,
+                                                   const v1::ShowRecipeRequest* request,
+                                                   v1::ShowRecipeResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("ShowRecipe", "", event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.ShowRecipe(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::TestRecipe(grpc::CallbackServerContext* context,
+                                                   const v1::TestRecipeRequest* request,
+                                                   v1::TestRecipeResponse* response) {
+  audit::Event event;
+  // It sends values of credentials to wherever the caller says: that takes power over everything,
+  // as declaring a provider does, and is recorded like a change.
+  const absl::Status allowed = Authorize("TestRecipe", "", event);
+  event.name = absl::StrCat("recipe ", absl::Utf8SafeCEscape(request->recipe().substr(0, 64)));
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.TestRecipe(*request, std::move(answer)); });
 }
 
 grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* context,

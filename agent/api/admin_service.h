@@ -63,6 +63,15 @@ class AdminService final : public v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* Calendar(grpc::CallbackServerContext* context,
                                      const v1::CalendarRequest* request,
                                      v1::CalendarResponse* response) override;
+  grpc::ServerUnaryReactor* ListRecipes(grpc::CallbackServerContext* context,
+                                        const v1::ListRecipesRequest* request,
+                                        v1::ListRecipesResponse* response) override;
+  grpc::ServerUnaryReactor* ShowRecipe(grpc::CallbackServerContext* context,
+                                       const v1::ShowRecipeRequest* request,
+                                       v1::ShowRecipeResponse* response) override;
+  grpc::ServerUnaryReactor* TestRecipe(grpc::CallbackServerContext* context,
+                                       const v1::TestRecipeRequest* request,
+                                       v1::TestRecipeResponse* response) override;
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;

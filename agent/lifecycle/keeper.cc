@@ -116,7 +116,10 @@ bool Keeper::WaitsForPerson(const CredentialState& state) const {
 
 void Keeper::ManagerOf(const std::string& credential, rotation::Engine::ManagerValue done) {
   const auto found = ledger_.providers().find(MakerOf(credential));
-  const std::string name = found == ledger_.providers().end() ? "" : found->second.spec.manager();
+  ValueOf(found == ledger_.providers().end() ? "" : found->second.spec.manager(), std::move(done));
+}
+
+void Keeper::ValueOf(const std::string& name, rotation::Engine::ManagerValue done) {
   if (name.empty()) {
     done(base::CredentialValue{});
     return;

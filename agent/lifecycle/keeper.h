@@ -68,6 +68,9 @@ class Keeper final : public Lifecycle {
   void Undo(v1::UndoRequest request, Answer<v1::UndoResponse> done) override;
   void Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) override;
   void Calendar(v1::CalendarRequest request, Answer<v1::CalendarResponse> done) override;
+  void ListRecipes(Answer<v1::ListRecipesResponse> done) override;
+  void ShowRecipe(v1::ShowRecipeRequest request, Answer<v1::ShowRecipeResponse> done) override;
+  void TestRecipe(v1::TestRecipeRequest request, Answer<v1::TestRecipeResponse> done) override;
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;
 
@@ -102,6 +105,9 @@ class Keeper final : public Lifecycle {
   absl::StatusOr<std::shared_ptr<providers::Provider>> ProviderOf(
       const std::string& credential) const;
   void ManagerOf(const std::string& credential, rotation::Engine::ManagerValue done);
+  // The current value of a credential, refreshed first if it is a token about to end; an empty
+  // value for an empty name.
+  void ValueOf(const std::string& name, rotation::Engine::ManagerValue done);
   // Whether a person brings the keys.
   bool IsManual(const std::string& credential) const;
   // Whether only a person can store the next value, because there is none to go on from.

@@ -41,6 +41,11 @@ class Lifecycle : public Freshness {
   virtual void Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) = 0;
   // All of StatusResponse but version, started_at, connections and store_path.
   virtual void Status(Answer<v1::StatusResponse> done) = 0;
+  virtual void ListRecipes(Answer<v1::ListRecipesResponse> done) = 0;
+  // NO_SUCH_RECIPE.
+  virtual void ShowRecipe(v1::ShowRecipeRequest request, Answer<v1::ShowRecipeResponse> done) = 0;
+  // Makes the calls that change nothing. Sends the named credentials' values to the endpoint named.
+  virtual void TestRecipe(v1::TestRecipeRequest request, Answer<v1::TestRecipeResponse> done) = 0;
 
   virtual void Calendar(v1::CalendarRequest request, Answer<v1::CalendarResponse> done) = 0;
 

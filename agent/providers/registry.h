@@ -28,6 +28,17 @@ struct ProviderConfig {
   absl::Duration cached_for = absl::InfiniteDuration();
 };
 
+// A recipe, for people to look at.
+struct RecipeInfo {
+  std::string name;
+  std::string title;
+  ProviderClass provider_class = ProviderClass::kUntagged;
+  // What in it was not seen but is believed, one sentence each.
+  std::vector<std::string> uncertain;
+  // Its file.
+  std::string yaml;
+};
+
 // A mistake in a provider resource, with the field it is in (`endpoint`, `params.app_id`, `recipe`)
 // as the status's metadata "field".
 class Registry {
@@ -36,6 +47,8 @@ class Registry {
   virtual absl::StatusOr<std::shared_ptr<Provider>> Make(const ProviderConfig& config) const = 0;
   // Names of all recipes, sorted, for error messages and listings.
   virtual std::vector<std::string> RecipeNames() const = 0;
+  // All recipes, sorted by name; none where providers do not come from recipe files.
+  virtual std::vector<RecipeInfo> Recipes() const { return {}; }
 };
 
 }  // namespace keyturn::providers

@@ -27,6 +27,7 @@ void AddCalendarCommand(CLI::App& program, Session& session);
 void AddRefreshCommand(CLI::App& program, Session& session);
 void AddWatchCommand(CLI::App& program, Session& session);
 void AddHistoryCommand(CLI::App& program, Session& session);
+void AddRecipesCommand(CLI::App& program, Session& session);
 void AddStatusCommand(CLI::App& program, Session& session);
 void AddWhoAmICommand(CLI::App& program, Session& session);
 void AddVersionCommand(CLI::App& program, Session& session);

@@ -91,6 +91,7 @@ void AddCommands(CLI::App& program, Session& session) {
   AddRefreshCommand(program, session);
   AddWatchCommand(program, session);
   AddHistoryCommand(program, session);
+  AddRecipesCommand(program, session);
   AddStatusCommand(program, session);
   AddWhoAmICommand(program, session);
   AddVersionCommand(program, session);

@@ -78,6 +78,18 @@ class SocketAdminClient final : public AdminClient {
                                                 absl::Duration timeout) override {
     return Call<v1::CalendarResponse>(&v1::Admin::Stub::Calendar, request, timeout, kReads);
   }
+  absl::StatusOr<v1::ListRecipesResponse> ListRecipes(absl::Duration timeout) override {
+    return Call<v1::ListRecipesResponse>(&v1::Admin::Stub::ListRecipes, v1::ListRecipesRequest(),
+                                         timeout, kReads);
+  }
+  absl::StatusOr<v1::ShowRecipeResponse> ShowRecipe(const v1::ShowRecipeRequest& request,
+                                                    absl::Duration timeout) override {
+    return Call<v1::ShowRecipeResponse>(&v1::Admin::Stub::ShowRecipe, request, timeout, kReads);
+  }
+  absl::StatusOr<v1::TestRecipeResponse> TestRecipe(const v1::TestRecipeRequest& request,
+                                                    absl::Duration timeout) override {
+    return Call<v1::TestRecipeResponse>(&v1::Admin::Stub::TestRecipe, request, timeout, kReads);
+  }
   absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) override {
     return Call<v1::StatusResponse>(&v1::Admin::Stub::Status, v1::StatusRequest(), timeout, kReads);
   }

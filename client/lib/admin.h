@@ -47,6 +47,11 @@ class AdminClient {
                                                       absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::CalendarResponse> Calendar(const v1::CalendarRequest& request,
                                                         absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::ListRecipesResponse> ListRecipes(absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::ShowRecipeResponse> ShowRecipe(const v1::ShowRecipeRequest& request,
+                                                            absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::TestRecipeResponse> TestRecipe(const v1::TestRecipeRequest& request,
+                                                            absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) = 0;
 };
 

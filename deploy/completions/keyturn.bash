@@ -40,7 +40,7 @@ _keyturn() {
       mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$current")
       return
       ;;
-    --timeout | --min-remaining | --expires-in | --field | --key-id | -n | --limit | --days | --match) return ;;
+    --timeout | --min-remaining | --expires-in | --field | --key-id | -n | --limit | --days | --match | --endpoint | --param) return ;;
   esac
 
   if [[ "$current" == -* ]]; then
@@ -54,6 +54,7 @@ _keyturn() {
       calendar) options+=" --days --match" ;;
       watch) options+=" --show-values" ;;
       history) options+=" --limit" ;;
+      recipes) options+=" --endpoint --manager --credential --param" ;;
       status) options+=" --check" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
@@ -63,10 +64,17 @@ _keyturn() {
   case "$command" in
     "")
       mapfile -t COMPREPLY < <(compgen -W "apply plan export list show get put delete rotate \
-        calendar refresh watch history status whoami version" -- "$current")
+        calendar refresh watch history recipes status whoami version" -- "$current")
       ;;
     show | get | put | rotate | refresh | watch | history)
       mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
+      ;;
+    recipes)
+      if [[ "$previous" == recipes ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "list show test" -- "$current")
+      elif [[ "$previous" == --manager || "$previous" == --credential ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
+      fi
       ;;
     delete)
       if [[ "$previous" == delete ]]; then

@@ -51,6 +51,8 @@ kt_pkg_config(sodium libsodium>=1.0.18)
 kt_pkg_config(sqlite sqlite3>=3.37)
 kt_pkg_config(curl libcurl>=7.85)
 kt_pkg_config(systemd libsystemd)
+kt_pkg_config(crypto libcrypto>=3.0)
+kt_pkg_config(pugixml pugixml)
 
 find_package(nlohmann_json 3.9 CONFIG REQUIRED)
 add_library(kt_json INTERFACE)

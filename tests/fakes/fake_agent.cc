@@ -261,6 +261,23 @@ class FakeAgent::AdminService final : public v1::Admin::Service {
     *response = admin_.history;
     return admin_.error;
   }
+  grpc::Status ListRecipes(grpc::ServerContext*, const v1::ListRecipesRequest*,
+                           v1::ListRecipesResponse* response) override {
+    *response = admin_.recipes;
+    return admin_.error;
+  }
+  grpc::Status ShowRecipe(grpc::ServerContext*, const v1::ShowRecipeRequest*,
+                          v1::ShowRecipeResponse* response) override {
+    *response = admin_.recipe;
+    return admin_.error;
+  }
+  grpc::Status TestRecipe(grpc::ServerContext*, const v1::TestRecipeRequest* request,
+                          v1::TestRecipeResponse* response) override {
+    *response = admin_.recipe_trial;
+    // So that a test sees what was asked.
+    response->add_checks()->set_detail(request->ShortDebugString());
+    return admin_.error;
+  }
   grpc::Status Status(grpc::ServerContext*, const v1::StatusRequest*,
                       v1::StatusResponse* response) override {
     *response = admin_.status;

@@ -63,6 +63,9 @@ class FakeAgent {
     v1::ListResponse list;
     v1::DescribeResponse describe;
     v1::HistoryResponse history;
+    v1::ListRecipesResponse recipes;
+    v1::ShowRecipeResponse recipe;
+    v1::TestRecipeResponse recipe_trial;
     v1::StatusResponse status;
     grpc::Status error = grpc::Status::OK;
   };

@@ -175,6 +175,20 @@ void FakeLifecycle::Refresh(v1::RefreshRequest request,
   response.set_version(3);
   Answer(absl::StrCat("Refresh ", request.name()), std::move(response), std::move(done));
 }
+void FakeLifecycle::ListRecipes(lifecycle::Answer<v1::ListRecipesResponse> done) {
+  Answer("ListRecipes", v1::ListRecipesResponse(), std::move(done));
+}
+
+void FakeLifecycle::ShowRecipe(v1::ShowRecipeRequest request,
+                               lifecycle::Answer<v1::ShowRecipeResponse> done) {
+  Answer(absl::StrCat("ShowRecipe ", request.name()), v1::ShowRecipeResponse(), std::move(done));
+}
+
+void FakeLifecycle::TestRecipe(v1::TestRecipeRequest request,
+                               lifecycle::Answer<v1::TestRecipeResponse> done) {
+  Answer(absl::StrCat("TestRecipe ", request.recipe()), v1::TestRecipeResponse(), std::move(done));
+}
+
 void FakeLifecycle::History(v1::HistoryRequest request,
                             lifecycle::Answer<v1::HistoryResponse> done) {
   Answer(absl::StrCat("History ", request.name()), v1::HistoryResponse(), std::move(done));

@@ -62,6 +62,11 @@ class FakeLifecycle : public lifecycle::Lifecycle {
   void Disown(v1::DisownRequest request, lifecycle::Answer<v1::DisownResponse> done) override;
   void Status(lifecycle::Answer<v1::StatusResponse> done) override;
   void Calendar(v1::CalendarRequest request, lifecycle::Answer<v1::CalendarResponse> done) override;
+  void ListRecipes(lifecycle::Answer<v1::ListRecipesResponse> done) override;
+  void ShowRecipe(v1::ShowRecipeRequest request,
+                  lifecycle::Answer<v1::ShowRecipeResponse> done) override;
+  void TestRecipe(v1::TestRecipeRequest request,
+                  lifecycle::Answer<v1::TestRecipeResponse> done) override;
   // Enters creating, verifying, promoted.
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;

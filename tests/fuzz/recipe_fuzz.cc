@@ -20,8 +20,14 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   values.key = &value;
   values.key_id = "id";
   values.tag = "kt-1";
-  for (const auto* request : {&(*recipe)->create, &(*recipe)->list, &(*recipe)->revoke}) {
-    const auto http = providers::BuildRequest(*request, "https://h", values, "", absl::Seconds(1));
+  values.secret = values.manager_token = value.Primary();
+  values.slot = "slot";
+  for (const auto* call : {&(*recipe)->create, &(*recipe)->list, &(*recipe)->revoke,
+                           &(*recipe)->verify, &(*recipe)->manager_token}) {
+    if (!call->has_value()) continue;
+    // A parameter that stands in for the endpoint is the registry's to fill in.
+    if (!(*call)->spec.endpoint().empty()) continue;
+    const auto http = providers::BuildRequest(**call, "https://h", values, "", absl::Seconds(1));
     if (!http.ok()) continue;
     for (const char c : http->url) KEYTURN_CHECK(c > 0x20 && c < 0x7f, "a URL of odd characters");
     for (const auto& [name, header] : http->headers) {

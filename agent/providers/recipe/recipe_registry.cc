@@ -19,9 +19,10 @@ namespace {
 
 constexpr size_t kRecipeBytesMax = 256 * 1024;
 
+// Whoever shows it says where the field is.
 absl::Status FieldError(const std::string& field, absl::string_view message) {
-  return base::WithReason(absl::InvalidArgumentError(absl::StrCat(field, ": ", message)),
-                          "INVALID_RESOURCE", {{"field", field}});
+  return base::WithReason(absl::InvalidArgumentError(message), "INVALID_RESOURCE",
+                          {{"field", field}});
 }
 
 absl::StatusOr<std::map<std::string, std::string>> CheckParams(const internal::v1::Recipe& recipe,
@@ -97,19 +98,19 @@ absl::Status RecipeRegistry::LoadDirectory(const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> RecipeRegistry::CheckEndpoint(const std::string& endpoint) const {
+absl::StatusOr<std::string> RecipeRegistry::CheckEndpoint(const std::string& field,
+                                                          const std::string& endpoint) const {
   if (endpoint.empty()) {
-    return FieldError("endpoint", "is missing; the base URL of the service, https://...");
+    return FieldError(field, "is missing; the base URL of the service, https://...");
   }
   const auto url = net::ParseUrl(endpoint);
-  if (!url.ok()) return FieldError("endpoint", url.status().message());
+  if (!url.ok()) return FieldError(field, url.status().message());
   if (url->has_query_or_fragment) {
-    return FieldError("endpoint", "must have neither ? nor #; it is the base that paths follow");
+    return FieldError(field, "must have neither ? nor #; it is the base that paths follow");
   }
   if (url->scheme == "http" && !options_.egress.AllowsHttp(url->host, url->port)) {
-    return FieldError("endpoint",
-                      absl::StrCat("plain http is not allowed for ", url->host,
-                                   "; use https, or list the host under egress.allow_http"));
+    return FieldError(field, absl::StrCat("plain http is not allowed for ", url->host,
+                                          "; use https, or list the host under egress.allow_http"));
   }
   std::string base = endpoint;
   while (absl::EndsWith(base, "/")) base.pop_back();
@@ -125,7 +126,7 @@ absl::StatusOr<std::shared_ptr<Provider>> RecipeRegistry::Make(const ProviderCon
   const std::shared_ptr<const Recipe>& recipe = found->second;
   RecipeProvider::Setup setup;
   setup.recipe = recipe;
-  auto endpoint = CheckEndpoint(config.endpoint);
+  auto endpoint = CheckEndpoint("endpoint", config.endpoint);
   if (!endpoint.ok()) return endpoint.status();
   setup.endpoint = *std::move(endpoint);
   if (recipe->needs_manager && config.manager.empty()) {
@@ -135,6 +136,12 @@ absl::StatusOr<std::shared_ptr<Provider>> RecipeRegistry::Make(const ProviderCon
   auto params = CheckParams(recipe->spec, config);
   if (!params.ok()) return params.status();
   setup.params = *std::move(params);
+  for (const auto& [name, param] : recipe->spec.params()) {
+    if (param.format() != "url" || setup.params[name].empty()) continue;
+    auto base = CheckEndpoint(absl::StrCat("params.", name), setup.params[name]);
+    if (!base.ok()) return base.status();
+    setup.params[name] = *std::move(base);
+  }
   setup.traits = recipe->traits;
   const auto override_with = [](absl::Duration given, absl::Duration* trait) {
     if (given != absl::InfiniteDuration()) *trait = given;
@@ -143,6 +150,7 @@ absl::StatusOr<std::shared_ptr<Provider>> RecipeRegistry::Make(const ProviderCon
   override_with(config.settle, &setup.traits.settle);
   override_with(config.cached_for, &setup.traits.cached_for);
   setup.timeout = options_.timeout;
+  setup.executor = options_.executor;
   return std::make_shared<RecipeProvider>(std::move(setup), http_, clock_);
 }
 
@@ -150,6 +158,19 @@ std::vector<std::string> RecipeRegistry::RecipeNames() const {
   std::vector<std::string> names;
   for (const auto& [name, unused] : recipes_) names.push_back(name);
   return names;
+}
+
+std::vector<RecipeInfo> RecipeRegistry::Recipes() const {
+  std::vector<RecipeInfo> infos;
+  for (const auto& [name, recipe] : recipes_) {
+    infos.push_back(
+        {.name = name,
+         .title = recipe->spec.title(),
+         .provider_class = recipe->traits.provider_class,
+         .uncertain = {recipe->spec.uncertain().begin(), recipe->spec.uncertain().end()},
+         .yaml = recipe->yaml});
+  }
+  return infos;
 }
 
 }  // namespace keyturn::providers

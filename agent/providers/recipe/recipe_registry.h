@@ -10,6 +10,7 @@
 
 #include "absl/status/statusor.h"
 #include "agent/base/clock.h"
+#include "agent/base/executor.h"
 #include "agent/net/egress.h"
 #include "agent/net/http_client.h"
 #include "agent/providers/recipe/recipe.h"
@@ -25,6 +26,9 @@ class RecipeRegistry final : public Registry {
     // Decides which endpoints may be plain http.
     net::EgressRules egress;
     absl::Duration timeout = absl::Seconds(30);
+    // For the pauses of recipes that repeat a request; outlives every provider made. Null: such
+    // requests are not repeated.
+    base::Executor* executor = nullptr;
   };
 
   // The first error of any file, or NOT_FOUND for a directory that is not there. The client and the
@@ -35,11 +39,13 @@ class RecipeRegistry final : public Registry {
 
   absl::StatusOr<std::shared_ptr<Provider>> Make(const ProviderConfig& config) const override;
   std::vector<std::string> RecipeNames() const override;
+  std::vector<RecipeInfo> Recipes() const override;
 
  private:
   RecipeRegistry(Options options, net::HttpClient& http, const base::Clock& clock);
   absl::Status LoadDirectory(const std::string& path);
-  absl::StatusOr<std::string> CheckEndpoint(const std::string& endpoint) const;
+  absl::StatusOr<std::string> CheckEndpoint(const std::string& field,
+                                            const std::string& endpoint) const;
 
   const Options options_;
   net::HttpClient& http_;

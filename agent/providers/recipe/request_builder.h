@@ -12,12 +12,12 @@
 
 namespace keyturn::providers {
 
-// `endpoint` has no trailing slash. `cursor` is that of the page wanted, empty for the first.
+// `endpoint`, and parameters of format url, have no trailing slash. `cursor` is that of the page
+// wanted, empty for the first. Tokens are signed and the request is, with `values.now` as the time.
 // InvalidArgument, which names no value, when a value is missing or cannot stand in its place:
 // then nothing may be sent.
 absl::StatusOr<net::HttpRequest> BuildRequest(const RecipeRequest& request,
-                                              const std::string& endpoint,
-                                              const TemplateValues& values,
+                                              const std::string& endpoint, TemplateValues values,
                                               absl::string_view cursor, absl::Duration timeout);
 
 }  // namespace keyturn::providers

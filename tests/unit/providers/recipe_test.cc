@@ -54,8 +54,8 @@ TEST(Recipe, ReadsAGoodOne) {
   const auto recipe = ReadRecipe(kGood, "dir/good.yaml");
   ASSERT_TRUE(recipe.ok()) << recipe.status();
   EXPECT_EQ((*recipe)->traits.provider_class, ProviderClass::kTagged);
-  EXPECT_EQ((*recipe)->create.method, "POST");
-  EXPECT_EQ((*recipe)->revoke.method, "DELETE");
+  EXPECT_EQ((*recipe)->create->method, "POST");
+  EXPECT_EQ((*recipe)->revoke->method, "DELETE");
   EXPECT_TRUE((*recipe)->traits.can_verify);
   EXPECT_EQ((*recipe)->traits.tag_max_length, 64U);
   EXPECT_FALSE((*recipe)->needs_manager);
@@ -72,7 +72,7 @@ TEST(Recipe, PointsAtTheMistake) {
        "{params.org}, {params.size}, {manager}, {manager.user}, {tag}"},
       {"name: \"{tag}\"", "name: \"{tag}{key}\"", "dir/good.yaml:10:3: create.json: unknown"},
       {"name: \"{tag}\"", "name: x", "does not use {tag}"},
-      {"/keys/{key.id}", "/keys/{key}", "revoke.path: unknown placeholder {key}"},
+      {"/keys/{key.id}", "/keys/{keys}", "revoke.path: unknown placeholder {keys}"},
       {"X-Key: \"{key}\"", "X-Key: \"{manager}\"", "verify.headers.X-Key: unknown placeholder"},
       {"X-Extra: \"{key.extra}\"", "X-Extra: \"{key.more}\"", "unknown placeholder {key.more}"},
       {"{params.org}\" }\ncreate", "{key}\" }\ncreate", "headers.X-Org: unknown placeholder {key}"},
@@ -89,7 +89,7 @@ TEST(Recipe, PointsAtTheMistake) {
       {"id: /id, value: /secret", "value: /secret", "id is missing"},
       {"value: /secret, ", "", "value is missing: the key itself"},
       {", tag: /name", "", "dir/good.yaml:16:3: list.extract: tag is missing"},
-      {"class: tagged", "class: listed", "unknown placeholder {tag}"},
+      {"class: tagged", "class: listed", "list.extract: value is missing"},
       {"class: tagged\n", "", "class: is missing"},
       {"status: [2xx], is: ok", "status: [2xx], is: fine", "dir/good.yaml:13:28: expected one of"},
       {"status: [2xx], is: ok", "status: [2xx]", "dir/good.yaml:13:7: create.outcomes[0]: says no"},
@@ -108,7 +108,7 @@ TEST(Recipe, PointsAtTheMistake) {
       {"recipe: good", "recipe: better", "must be the file's own name"},
       {"org: { required: true }", "org: { required: true, default: x }", "has no default"},
       {"default: \"5\"", "default: five", "must be a whole number"},
-      {"format: number", "format: int", "must be uuid, slug, number or text"},
+      {"format: number", "format: int", "must be uuid, slug, number, text, bool"},
       {"revoke:\n  path: /keys/{key.id}\n  outcomes: [ { status: [2xx], match: [ { at: /a~1b, "
        "equals: x } ], is: ok } ]\n",
        "", "the request \"revoke\" is missing"},

@@ -86,7 +86,9 @@ class RunnerTest : public testing::Test {
   CallResult Create() {
     std::optional<CallResult> got;
     minted_.reset();
-    provider_->Create(manager_, "kt-a-1", [&](CallResult r, std::optional<MintedKey> m) {
+    NewKey key;
+    key.tag = "kt-a-1";
+    provider_->Create(manager_, key, [&](CallResult r, std::optional<MintedKey> m) {
       got = r;
       minted_ = std::move(m);
     });
@@ -326,7 +328,7 @@ TEST_F(RunnerTest, ListIsOnlyOkWhenComplete) {
 TEST_F(RunnerTest, CallsOutliveTheProvider) {
   Answer(Reply(201, kMinted));
   std::optional<Outcome> outcome;
-  provider_->Create(manager_, "t", [&](CallResult r, auto) { outcome = r.outcome; });
+  provider_->Create(manager_, NewKey(), [&](CallResult r, auto) { outcome = r.outcome; });
   provider_.reset();
   manager_ = {};
   executor_.AdvanceBy(absl::Seconds(1));

@@ -63,6 +63,8 @@ class ShippedRecipesTest : public testing::Test {
     const auto provider = Load()->Make(config);
     ASSERT_EQ(provider.status().code(), absl::StatusCode::kInvalidArgument) << field;
     EXPECT_THAT(std::string(provider.status().message()), HasSubstr(message));
+    // Whoever shows it puts the field in front.
+    EXPECT_FALSE(absl::StartsWith(provider.status().message(), field));
     EXPECT_EQ(base::MetadataOf(provider.status()), (base::Metadata{{"field", field}}));
   }
   void Answer(int status, const std::string& body) {
@@ -70,7 +72,9 @@ class ShippedRecipesTest : public testing::Test {
   }
   Outcome Create(Provider& provider) {
     Outcome outcome = Outcome::kUnknown;
-    provider.Create(manager_, "kt-a-b-1", [&](CallResult r, std::optional<MintedKey> m) {
+    NewKey key;
+    key.tag = "kt-a-b-1";
+    provider.Create(manager_, key, [&](CallResult r, std::optional<MintedKey> m) {
       outcome = r.outcome;
       minted_ = std::move(m);
     });
@@ -111,6 +115,13 @@ class ShippedRecipesTest : public testing::Test {
 TEST_F(ShippedRecipesTest, AllLoadAndSayWhereTheirFactsCameFrom) {
   const auto names = Load()->RecipeNames();
   EXPECT_THAT(names, testing::ElementsAre("dify-app-key", "npm-token"));
+  const auto infos = Load()->Recipes();
+  ASSERT_EQ(infos.size(), names.size());
+  for (size_t i = 0; i < infos.size(); ++i) {
+    EXPECT_EQ(infos[i].name, names[i]);
+    EXPECT_FALSE(infos[i].title.empty()) << names[i];
+    EXPECT_THAT(infos[i].yaml, HasSubstr(absl::StrCat("recipe: ", names[i], "\n")));
+  }
 }
 
 TEST(RecipeDocs, TheWorkedExampleIsARecipe) {
