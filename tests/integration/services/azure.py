@@ -117,6 +117,10 @@ class AzureApp(Directory):
     CLIENT = "33334444-dddd-5555-eeee-6666ffff7777"
     scope = "https://graph.microsoft.com/.default"
 
+    @staticmethod
+    def _foreign_key(key_id, name):
+        return _Secret(key_id, name, "foreign-" + random_text(30), expires="2028-11-22T10:00:00Z")
+
     def application_accepts(self, client_id, secret):
         return client_id == self.CLIENT and self.find(secret) is not None
 

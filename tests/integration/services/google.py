@@ -64,7 +64,7 @@ class Gemini(GoogleTokens):
     """`polls_needed`: how many looks at an operation find it not done yet."""
     PROJECT = "acme-prod"
     polls_needed = 2
-    page_size = 2
+    page_size = 300
     _KEYS = "/v2/projects/{project}/locations/global/keys"
 
     def __init__(self):

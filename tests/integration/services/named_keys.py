@@ -30,6 +30,15 @@ class NamedKeyService(Service):
         self.keys[key.id] = key
         return key
 
+    def add_foreign(self, name):
+        """A key that somebody else has made; returns its id."""
+        with self.lock:
+            return self.add(self._foreign_key(str(9000 + len(self.keys)), name)).id
+
+    @staticmethod
+    def _foreign_key(key_id, name):
+        return Key(key_id, name, "foreign-" + random_text(40))
+
     def live_ids(self):
         with self.lock:
             return set(self.keys)

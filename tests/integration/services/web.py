@@ -60,6 +60,7 @@ class Fault:
     kind: str
     method: str
     path: str  # a regular expression for the whole path
+    contains: str = ""  # in the body
     count: int = 1
     status: int = 503
     headers: dict = dataclasses.field(default_factory=dict)
@@ -182,9 +183,9 @@ class Service:
 
     # --- faults ---
 
-    def fault(self, kind, method, path, **more):
+    def fault(self, kind, method, path, contains="", **more):
         with self.lock:
-            self._faults.append(Fault(kind, method, path, **more))
+            self._faults.append(Fault(kind, method, path, contains, **more))
 
     def faults_left(self):
         with self.lock:
@@ -193,7 +194,8 @@ class Service:
     def _take_fault(self, request):
         for fault in self._faults:
             if (fault.count > 0 and fault.method == request.method
-                    and re.fullmatch(fault.path, request.path)):
+                    and re.fullmatch(fault.path, request.path)
+                    and fault.contains.encode() in request.body):
                 fault.count -= 1
                 return fault
         return None
