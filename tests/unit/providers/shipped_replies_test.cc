@@ -186,8 +186,6 @@ const std::vector<Row>& Rows() {
       {"dify-dataset-key", Call::kList, 200, kHtml, Outcome::kTransient},
       {"dify-dataset-key", Call::kVerify, 403, "", Outcome::kOk},
 
-      {"gcp-service-account-key", Call::kCreate, 503, kHtml, Outcome::kRejected},
-
       {"gemini", Call::kVerify, 400, kGoogleInvalid, Outcome::kRejected},
       {"gemini", Call::kVerify, 400,
        R"({"error":{"code":400,"message":"Bad page token","status":"INVALID_ARGUMENT"}})",
