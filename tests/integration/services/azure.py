@@ -6,6 +6,7 @@ secret go to.
 
 import dataclasses
 import datetime
+import urllib.parse
 
 from services.named_keys import Key, NamedKeyService
 from services.web import Answer, Refusal, random_text, route
@@ -31,7 +32,8 @@ class Directory(NamedKeyService):
         form = request.form()
         if form.get("grant_type") != "client_credentials" or not form.get("scope"):
             raise Refusal(Answer(400, {"error": "invalid_request"}), "not client_credentials")
-        user, password = request.basic()
+        # RFC 6749 section 2.3.1 has both form-encoded within Basic.
+        user, password = map(urllib.parse.unquote_plus, request.basic())
         client, secret = form.get("client_id", user), form.get("client_secret", password)
         is_manager = (client, secret) == (self.manager_id, self.manager_secret)
         if not is_manager and not self.application_accepts(client, secret):
