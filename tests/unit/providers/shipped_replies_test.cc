@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// What each shipped recipe makes of replies as the real service gives them: one row is one reply and
-// its outcome. Whole exchanges are tested over HTTP in tests/integration/recipes_test.py; the rows
-// here are the replies that are easily misread.
+// What each shipped recipe makes of replies as the real service gives them: one row is one reply
+// and its outcome. Whole exchanges are tested over HTTP in tests/integration/recipes_test.py; the
+// rows here are the replies that are easily misread.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -64,8 +64,8 @@ const std::map<std::string, Params>& ParamsByRecipe() {
 // One value that has every field a recipe of ours asks for.
 base::CredentialValue AnyValue() {
   base::CredentialValue value;
-  for (const char* name : {"value", "access_key_id", "secret_access_key", "api_key",
-                           "application_key"}) {
+  for (const char* name :
+       {"value", "access_key_id", "secret_access_key", "api_key", "application_key"}) {
     value.fields.push_back({name, base::Secret("AKIA0123456789ABCDEF"), true});
   }
   value.primary = "value";
@@ -143,7 +143,8 @@ const std::vector<Row>& Rows() {
        Outcome::kOk},
       {"azure-app-secret", Call::kRevoke, 400,
        R"({"error":{"code":"Request_BadRequest","message":"Invalid value"}})", Outcome::kRejected},
-      {"azure-app-secret", Call::kList, 200, R"({"id":"x","passwordCredentials":[]})", Outcome::kOk},
+      {"azure-app-secret", Call::kList, 200, R"({"id":"x","passwordCredentials":[]})",
+       Outcome::kOk},
       {"azure-app-secret", Call::kList, 200, R"({"id":"x"})", Outcome::kTransient},
 
       {"azure-openai", Call::kList, 200, R"({"key1":"0123456789abcdef0123456789abcdef"})",
@@ -242,7 +243,8 @@ const std::vector<Row>& Rows() {
 
       {"openrouter", Call::kVerify, 402, R"({"error":{"code":402,"message":"credits"}})",
        Outcome::kOk},
-      {"openrouter", Call::kRevoke, 404, R"({"error":{"code":404,"message":"gone"}})", Outcome::kOk},
+      {"openrouter", Call::kRevoke, 404, R"({"error":{"code":404,"message":"gone"}})",
+       Outcome::kOk},
 
       {"sendgrid", Call::kCreate, 403,
        R"({"errors":[{"field":null,"message":"Cannot create more than 100 API Keys"}]})",
@@ -287,9 +289,8 @@ class ShippedRepliesTest : public testing::TestWithParam<Row> {
         NewKey key;
         key.tag = "kt-a-b-1";
         key.current = AnyValue();
-        provider_->Create(AnyValue(), key, [&](const CallResult& result, const auto&) {
-          outcome = result.outcome;
-        });
+        provider_->Create(AnyValue(), key,
+                          [&](const CallResult& result, const auto&) { outcome = result.outcome; });
         break;
       }
       case Call::kList:
