@@ -259,15 +259,28 @@ const std::vector<Row>& Rows() {
   return rows;
 }
 
-class ShippedRepliesTest : public testing::TestWithParam<Row> {
- protected:
-  void SetUp() override {
+// Reading all recipes takes a while, so all rows share them.
+struct World {
+  World() {
     RecipeRegistry::Options options;
     options.directories = {absl::StrCat(KEYTURN_SOURCE_DIR, "/agent/providers/recipes")};
     options.egress = net::EgressRules::Create({}, {}).value();
-    auto registry = RecipeRegistry::Load(std::move(options), http_, clock_);
-    ASSERT_TRUE(registry.ok()) << registry.status();
-    registry_ = *std::move(registry);
+    registry = RecipeRegistry::Load(std::move(options), http, clock);
+  }
+
+  fakes::SimulatedClock clock;
+  fakes::SimulatedExecutor executor{clock};
+  ScriptedHttpClient http{clock, executor};
+  absl::StatusOr<std::unique_ptr<RecipeRegistry>> registry = nullptr;
+};
+
+class ShippedRepliesTest : public testing::TestWithParam<Row> {
+ protected:
+  static void SetUpTestSuite() { world_ = std::make_unique<World>(); }
+  static void TearDownTestSuite() { world_.reset(); }
+
+  void SetUp() override {
+    ASSERT_TRUE(world_->registry.ok()) << world_->registry.status();
     ProviderConfig config;
     config.name = "p";
     config.recipe = GetParam().recipe;
@@ -276,9 +289,10 @@ class ShippedRepliesTest : public testing::TestWithParam<Row> {
     if (const auto found = ParamsByRecipe().find(config.recipe); found != ParamsByRecipe().end()) {
       config.params = found->second;
     }
-    auto provider = registry_->Make(config);
+    auto provider = (*world_->registry)->Make(config);
     ASSERT_TRUE(provider.ok()) << provider.status();
     provider_ = *std::move(provider);
+    world_->http.ClearRequests();
   }
 
   Outcome Ask(Call call) {
@@ -304,23 +318,23 @@ class ShippedRepliesTest : public testing::TestWithParam<Row> {
         provider_->Revoke(AnyValue(), "k1", AnyValue(), done);
         break;
     }
-    executor_.AdvanceBy(absl::Minutes(10));
+    world_->executor.AdvanceBy(absl::Minutes(10));
     EXPECT_TRUE(outcome.has_value()) << "no answer";
     return outcome.value_or(Outcome::kUnknown);
   }
 
-  fakes::SimulatedClock clock_;
-  fakes::SimulatedExecutor executor_{clock_};
-  ScriptedHttpClient http_{clock_, executor_};
-  std::unique_ptr<RecipeRegistry> registry_;
+  static std::unique_ptr<World> world_;
   std::shared_ptr<Provider> provider_;
 };
 
+std::unique_ptr<World> ShippedRepliesTest::world_;
+
 TEST_P(ShippedRepliesTest, MeansWhatItMeans) {
   const Row& row = GetParam();
-  http_.SetHandler([&](const auto&) { return ScriptedHttpClient::Reply(row.status, row.body); });
+  world_->http.SetHandler(
+      [&](const auto&) { return ScriptedHttpClient::Reply(row.status, row.body); });
   EXPECT_EQ(Ask(row.call), row.outcome);
-  EXPECT_FALSE(http_.requests().empty()) << "nothing was asked";
+  EXPECT_FALSE(world_->http.requests().empty()) << "nothing was asked";
 }
 
 INSTANTIATE_TEST_SUITE_P(Rows, ShippedRepliesTest, testing::ValuesIn(Rows()));
