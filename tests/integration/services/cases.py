@@ -108,13 +108,13 @@ OVERLAPPING = [
 ]
 
 DUAL_SLOT = [
-    Case("azure-openai", AzureOpenAi, _azure_openai, oauth=True,
+    Case("azure-openai", AzureOpenAi, _azure_openai, oauth=True, exclusive=True,
          create=("POST", _AZURE_ACCOUNT + "/regenerateKey"),
          list=("POST", _AZURE_ACCOUNT + "/listKeys"), verify=("GET", "/openai/models"),
          revoke=("POST", _AZURE_ACCOUNT + "/regenerateKey")),
 ]
 
-# Replaced in place; the first value is one that a person has stored.
+# Replaced in place. With a manager the first key is a roll; without one, a person has stored it.
 ROLLED = [
     Case("cloudflare-token-roll", Cloudflare, create=("PUT", "/client/v4/user/tokens/[^/]+/value"),
          verify=("GET", "/client/v4/user/tokens/verify")),
