@@ -42,6 +42,7 @@ class _RecipesTest(IntegrationTest):
         document = {"providers": {}, "credentials": {},
                     "policies": {"services": resources.reader("key/*")}}
         values = {}
+        self.stored = {}
         for case in self.cases:
             service = self.services[case.recipe]
             provider = {"recipe": case.recipe, "endpoint": service.url, "timing": _TIMING,
@@ -54,10 +55,15 @@ class _RecipesTest(IntegrationTest):
                     f"{service.url}/{service.TENANT}/oauth2/v2.0/token", service.manager_id, secret,
                     scopes=[service.scope])
                 values[secret] = service.manager_secret
+                self.stored[case.recipe] = {service.manager_secret}
             elif case.manager(service) is not None:
                 provider["manager"] = f"manager/{case.recipe}"
                 document["credentials"][provider["manager"]] = resources.STATIC
-                values[provider["manager"]] = case.manager(service)
+                value = case.manager(service)
+                values[provider["manager"]] = value
+                self.stored[case.recipe] = (
+                    {text for field, text in value.items() if field != "access_key_id"}
+                    if isinstance(value, dict) else {value})
             document["providers"][case.recipe] = provider
             document["credentials"][f"key/{case.recipe}"] = {
                 "provider": case.recipe, "exclusive": case.exclusive,
@@ -79,6 +85,18 @@ class _RecipesTest(IntegrationTest):
         for case, future in running:
             with self.subTest(case.recipe):
                 future.result()
+
+    def tearDown(self):
+        """Whatever happened: nothing that a service gave out or takes stands in the log."""
+        written = self.agent.all_output()
+        for case in self.cases:
+            service = self.services[case.recipe]
+            given = service.secrets() | self.stored.get(case.recipe, set())
+            for secret in given:
+                # Of a document, the line that is the key itself.
+                text = max(secret.splitlines(), key=len)
+                self.assertNotIn(text, written, f"{case.recipe}: a secret in the log")
+        super().tearDown()
 
     # --- what Keyturn says ---
 

@@ -62,6 +62,10 @@ class AzureOpenAi(Directory):
     def __init__(self):
         super().__init__()
         self.slots = {"Key1": random_text(84), "Key2": random_text(84)}
+        self.given = set(self.slots.values())
+
+    def secrets(self):
+        return super().secrets() | self.given
 
     def application_accepts(self, client_id, secret):
         return False
@@ -91,6 +95,7 @@ class AzureOpenAi(Directory):
         if name not in self.slots:
             raise Refusal(Answer(400, {"error": {"code": "InvalidKeyName"}}), "an unknown slot")
         self.slots[name] = random_text(84)
+        self.given.add(self.slots[name])
         return self._both()
 
     @route("POST", _ACCOUNT_PATH + "/listKeys")

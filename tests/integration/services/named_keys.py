@@ -25,10 +25,17 @@ class NamedKeyService(Service):
     def __init__(self):
         super().__init__()
         self.keys = {}
+        self.made = []
 
     def add(self, key):
         self.keys[key.id] = key
+        self.made.append(key)
         return key
+
+    def secrets(self):
+        """Every secret that this service has given out, for searches where none may be."""
+        with self.lock:
+            return {key.secret for key in self.made} | set(getattr(self, "access_tokens", ()))
 
     def add_foreign(self, name):
         """A key that somebody else has made; returns its id."""
