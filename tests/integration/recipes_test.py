@@ -28,6 +28,7 @@ class _RecipesTest(IntegrationTest):
             chosen = [case for case in chosen if case.recipe in wanted]
         self.cases = chosen
         self.services = {}
+        self.stored = {}
         for case in chosen:
             service = case.service_class()
             self.addCleanup(service.close)
@@ -42,7 +43,6 @@ class _RecipesTest(IntegrationTest):
         document = {"providers": {}, "credentials": {},
                     "policies": {"services": resources.reader("key/*")}}
         values = {}
-        self.stored = {}
         for case in self.cases:
             service = self.services[case.recipe]
             provider = {"recipe": case.recipe, "endpoint": service.url, "timing": _TIMING,
@@ -343,6 +343,51 @@ class ManualTest(_RecipesTest):
                                  [service.status_of(key) for key in (first, second, bystander)])
             self.assertTrue(service.accepts(bystander))
             self.assertEqual([], service.strange, self._story(case))
+        self._each(live)
+
+
+class TryingTest(_RecipesTest):
+    """`keyturn recipes test`: what a recipe makes of a service, before anything depends on it."""
+
+    def _try(self, case, *more):
+        service = self.services[case.recipe]
+        params = [f"--param={name}={value}" for name, value in case.params(service).items()]
+        shown = self.cli.json("recipes", "test", case.recipe, "--endpoint", service.url, *params,
+                              *more)
+        outcomes = {check["call"]: check["outcome"] for check in shown["checks"]}
+        self.assertEqual(("skipped", "skipped"), (outcomes.pop("create"), outcomes.pop("revoke")))
+        return outcomes
+
+    def test_says_whether_manager_and_key_are_accepted_and_changes_nothing(self):
+        self._start([case for case in cases.OVERLAPPING
+                     if case.list and case.verify and not case.oauth and case.recipe != "gemini"])
+        names = [f"{kind}/{case.recipe}" for case in self.cases
+                 for kind in ("good", "bad", "alive", "dead")]
+        self.cli.apply({"credentials": {name: resources.STATIC for name in names}},
+                       self.directory).expect(0)
+
+        def live(case, service):
+            good = case.manager(service)
+            good = good if isinstance(good, dict) else {"value": good}
+            bad = {name: value + "x" for name, value in good.items()}
+            service.add_foreign("alive")
+            alive = {"value": service.made[-1].secret, "access_key_id": service.made[-1].id}
+            if case.recipe != "aws-iam":
+                del alive["access_key_id"]
+            dead = {name: value + "x" for name, value in alive.items()}
+            for kind, value in (("good", good), ("bad", bad), ("alive", alive), ("dead", dead)):
+                self.cli.ok("put", f"{kind}/{case.recipe}", "--json", stdin=json.dumps(value))
+            before = service.live_ids()
+            checks = self._try(case, "--manager", f"good/{case.recipe}",
+                               "--credential", f"alive/{case.recipe}")
+            self.assertEqual("ok", checks["list"], service.requests)
+            self.assertEqual("ok", checks["verify"], service.requests)
+            checks = self._try(case, "--manager", f"bad/{case.recipe}",
+                               "--credential", f"dead/{case.recipe}")
+            self.assertEqual({"list": "rejected", "verify": "rejected"}, checks, service.requests)
+            self.assertEqual(before, service.live_ids())
+            if case.recipe != "aws-iam":  # whose every request is a POST to the same path
+                self.assertEqual(0, service.count("POST", ".*") + service.count("DELETE", ".*"))
         self._each(live)
 
 

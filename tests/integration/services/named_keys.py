@@ -44,7 +44,8 @@ class NamedKeyService(Service):
 
     @staticmethod
     def _foreign_key(key_id, name):
-        return Key(key_id, name, "foreign-" + random_text(40))
+        return Key(key_id, name, "foreign-" + random_text(40),
+                   {"scopes": [], "status": "Active", "looks": 100})
 
     def live_ids(self):
         with self.lock:

@@ -234,6 +234,9 @@ class Service:
                 if refusal.strange:
                     self._note(request, refusal.strange)
                 return refusal.answer
+            except Exception as error:  # pylint: disable=broad-except
+                self._note(request, f"the stand-in itself failed: {error!r}")
+                return Answer(500)
         self._note(request, "unknown method" if path_known else "unknown path")
         return self.not_found
 
