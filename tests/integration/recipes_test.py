@@ -14,6 +14,7 @@ import os
 import grpc_calls
 import resources
 from harness import *
+from keyturn_programs import SOURCE_DIR
 from services import cases
 
 _TIMING = {"propagation": "10s", "settle": "1s", "cached_for": "0s"}
@@ -392,13 +393,15 @@ class TryingTest(_RecipesTest):
 
 
 class ListTest(IntegrationTest):
-    def test_every_shipped_recipe_is_tested(self):
-        from keyturn_programs import SOURCE_DIR
+    def test_every_shipped_recipe_is_tested_and_documented(self):
         shipped = {name.removesuffix(".yaml") for name in os.listdir(
             os.path.join(SOURCE_DIR, "agent", "providers", "recipes")) if name.endswith(".yaml")}
         # These two have tests of their own: the sandbox's Dify and a real registry.
         elsewhere = {"dify-app-key", "npm-token"}
         self.assertEqual(shipped, {case.recipe for case in cases.ALL} | elsewhere)
+        with open(os.path.join(SOURCE_DIR, "docs", "PROVIDERS.md"), encoding="utf-8") as file:
+            documented = {line.split("|")[1].strip() for line in file if line.startswith("| ")}
+        self.assertEqual(set(), shipped - documented)
 
 
 if __name__ == "__main__":
