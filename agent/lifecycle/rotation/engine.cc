@@ -147,12 +147,13 @@ void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status
        .next_retry = env_.clock.WallNow() + wait,
        .detail = std::string(why.message())});
   run.timer = env_.executor.After(wait, [this, name, number = run.number, step = std::move(step),
-                                         held_at = env_.clock.BootNow()]() mutable {
+                                         held_at = env_.clock.WallNow()]() mutable {
     const auto found = runs_.find(name);
     if (found == runs_.end() || found->second.number != number) return;
     // The grace begins when the new key is handed out, however long that was held up.
     if (step.version == VersionChange::kPromote || step.version == VersionChange::kSwap) {
-      const absl::Duration held = env_.clock.BootNow() - held_at;
+      // By the clock the row's times are of, which may have been set meanwhile.
+      const absl::Duration held = env_.clock.WallNow() - held_at;
       step.record.grace_until += held;
       if (step.record.grace_max != store::kNever) step.record.grace_max += held;
     }

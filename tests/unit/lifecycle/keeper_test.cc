@@ -241,6 +241,24 @@ TEST_F(KeeperTest, APromotionHeldUpBetweenItsCommitsStillGivesItsWholeGrace) {
   EXPECT_GE(grace_until - house_.clock.WallNow(), absl::Hours(1) - absl::Milliseconds(1));
 }
 
+TEST_F(KeeperTest, APromotionHeldUpWhileTheDateIsSetStillGivesItsWholeGrace) {
+  for (const absl::Duration step : {absl::Hours(2), -absl::Hours(2)}) {
+    if (Key().empty()) UseFirstKey();
+    const std::string old = Key();
+    std::optional<absl::Status> end;
+    Rotate(end);
+    ASSERT_TRUE(house_.AdvanceUntil([&] { return State() == "minted"; }, absl::Minutes(1)));
+    house_.store.faults().FailAllCommits(CommitFault::kDiskFull);
+    house_.Advance(absl::Minutes(5));
+    house_.clock.StepWall(step);
+    house_.store.faults().FailAllCommits(std::nullopt);
+    ASSERT_TRUE(house_.AdvanceUntil([&] { return Key() != old; }, absl::Minutes(5)));
+    house_.Advance(absl::Minutes(59));
+    EXPECT_TRUE(house_.provider->Works(old)) << step;
+    ASSERT_TRUE(house_.AdvanceUntil([&] { return State() == ""; }, absl::Hours(4))) << step;
+  }
+}
+
 TEST_F(KeeperTest, RefusesToDeleteWhatIsUsed) {
   UseFirstKey();
   EXPECT_TRUE(absl::IsFailedPrecondition(house_.Delete("provider", "p")));
