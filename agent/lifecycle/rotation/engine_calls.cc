@@ -24,7 +24,7 @@ Facts Engine::FactsFor(const Run& run) const {
   if (const CredentialState* state = env_.ledger.Find(row.credential)) {
     const v1::CredentialSpec& spec = state->record.spec;
     facts.known_ids = env_.ledger.KnownKeyIds(spec.provider());
-    facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery()));
+    if (!spec.recovery().empty()) facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery()));
     facts.disowned_ids.insert(state->record.disowned_key_ids.begin(),
                               state->record.disowned_key_ids.end());
     facts.exclusive = spec.exclusive();
