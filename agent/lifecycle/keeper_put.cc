@@ -224,7 +224,9 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
       Adopt(other, /*fetch_now=*/held.Current() == nullptr);
     } else if (provider != ledger_.providers().end() && provider->second.spec.manager() == name) {
       Adopt(other, /*fetch_now=*/false);
-      if (held.Current() == nullptr) engine_.Start(other, /*sweep_only=*/false);
+      if (held.Current() == nullptr && !WaitsForPerson(held)) {
+        engine_.Start(other, /*sweep_only=*/false);
+      }
     }
   }
   return version.number;

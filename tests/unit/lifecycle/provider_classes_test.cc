@@ -185,6 +185,20 @@ TEST_P(RollTest, ReplacesTheKeyInPlace) {
   EXPECT_EQ(Alive(), 1u);
 }
 
+TEST_P(RollTest, TouchesNoKeyBeforeSomebodyAsks) {
+  KeeperHouse house(Options());
+  const auto [id, value] = house.provider->MakeKeyByHand();
+  ASSERT_TRUE(house
+                  .Apply("providers: { p: { recipe: fake, manager: m } }\n"
+                         "credentials:\n  m: { static: {} }\n  app/key: { provider: p, allow_gap: "
+                         "true, rotate: { every: 30d } }\n")
+                  .ok());
+  ASSERT_TRUE(house.Put("m", "admin").ok());
+  house.Advance(absl::Hours(48));
+  EXPECT_TRUE(house.provider->Works(std::string(value.Primary()->Reveal())));
+  EXPECT_EQ(house.provider->calls(ProviderCall::kCreate), 0);
+}
+
 TEST_P(RollTest, AfterALostReplyItRollsAgain) {
   for (const Kind kind : {Kind::kLoseReply, Kind::kLoseRequest}) {
     house_.provider->InjectNext(ProviderCall::kCreate, {kind, {}, {}});
