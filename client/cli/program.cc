@@ -34,7 +34,7 @@ Sockets:
 Exit codes:
   0  done                                 4    not allowed
   1  the agent could not do it            5    no agent at the socket
-  2  wrong arguments or input             6    a person must act first: consent, a first value
+  2  wrong arguments             6    a person must act first: consent, a first value
   3  no such name; or, with               130  interrupted
      status --check, something is broken
 )";

@@ -112,6 +112,41 @@ TEST_F(LedgerTest, PromotionMovesAllThreeTogether) {
   EXPECT_EQ(ledger_.KnownKeyIds(""), (std::set<std::string>{"new", "old"}));
 }
 
+// Services number their keys from 1, so an id says nothing without its service.
+TEST_F(LedgerTest, KeysAreKnownAtTheirServiceAlone) {
+  store::Transaction transaction;
+  const auto provide = [&](const std::string& name, const std::string& endpoint) {
+    store::ProviderRecord provider{name, {}};
+    provider.spec.set_recipe("r");
+    provider.spec.set_endpoint(endpoint);
+    transaction.Put(provider);
+  };
+  const auto hold = [&](const std::string& name, const std::string& provider,
+                        const std::string& recovery, const std::string& id) {
+    store::CredentialRecord record;
+    record.name = name;
+    record.spec.set_provider(provider);
+    record.spec.set_recovery(recovery);
+    transaction.Put(record);
+    store::VersionRecord version;
+    version.credential = name;
+    version.number = 1;
+    version.state = VersionState::kCurrent;
+    version.provider_key_id = id;
+    transaction.Put(version);
+  };
+  provide("a", "https://a.example.com");
+  provide("a-too", "https://a.example.com");
+  provide("b", "https://b.example.com");
+  hold("x", "a", "", "1");
+  hold("y", "a-too", "", "2");
+  hold("z", "b", "a", "3");
+  hold("w", "b", "", "4");
+  ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  EXPECT_EQ(ledger_.KnownKeyIds("a"), (std::set<std::string>{"1", "2", "3"}));
+  EXPECT_EQ(ledger_.KnownKeyIds("b"), (std::set<std::string>{"3", "4"}));
+}
+
 TEST_F(LedgerTest, RevokingErasesTheSecretAndClosesTheRow) {
   Step minted = StepIn("minted", VersionChange::kMint);
   ASSERT_TRUE(Journal(minted));
