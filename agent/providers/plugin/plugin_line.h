@@ -95,7 +95,7 @@ void PluginLine::Call(Method<Request, Response> method, Request request, absl::D
     });
     return;
   }
-  auto exchange = std::make_shared<Exchange<Request, Response>>();
+  auto* exchange = new Exchange<Request, Response>();
   exchange->connection = std::move(connection);
   exchange->request = std::move(request);
   exchange->done = std::move(done);
@@ -110,6 +110,8 @@ void PluginLine::Call(Method<Request, Response> method, Request request, absl::D
                        exchange->response);
         WipeSecrets(&exchange->response);
         exchange->done = nullptr;
+        // The last use of a channel must not end on a thread of gRPC, which would wait for itself.
+        executor_.Post([owned = std::unique_ptr<Exchange<Request, Response>>(exchange)] {});
         End();
       });
 }
