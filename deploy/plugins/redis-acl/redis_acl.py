@@ -60,10 +60,9 @@ class Session:
         try:
             self._connection = settings.connect(manager.text("username", "default"),
                                                 manager.primary())
-        except (redis.AuthenticationError, redis.ResponseError) as error:
-            raise _refusal(error, "manager_refused") from None
-        except redis.RedisError:
-            raise keyturn.Transient("connect") from None
+        except redis.RedisError as error:
+            raise (keyturn.Rejected("manager_refused") if _login_refused(error)
+                   else keyturn.Transient("connect")) from None
 
     def __enter__(self):
         return self
@@ -79,7 +78,7 @@ class Session:
         except redis.BusyLoadingError:
             raise keyturn.Transient("loading") from None
         except redis.ResponseError as error:
-            raise _refusal(error, "refused") from None
+            raise _refusal(error) from None
         except redis.RedisError:
             raise keyturn.Unknown("reply_lost") from None
 
@@ -104,12 +103,17 @@ class Session:
             raise keyturn.Unknown("not_persisted") from None
 
 
-def _refusal(error, cause):
+def _login_refused(error):
+    # Older releases of the library have no class for this reply.
+    return isinstance(error, redis.AuthenticationError) or str(error).startswith("WRONGPASS")
+
+
+def _refusal(error):
     if isinstance(error, redis.exceptions.NoPermissionError):
         return keyturn.Rejected("not_permitted")
     if isinstance(error, (redis.ReadOnlyError, redis.exceptions.TryAgainError)):
         return keyturn.Transient("read_only")
-    return keyturn.Rejected(cause)
+    return keyturn.Rejected("refused")
 
 
 class RedisAcl(keyturn.Plugin):
@@ -146,10 +150,9 @@ class RedisAcl(keyturn.Plugin):
         settings = Settings(config)
         try:
             settings.connect(key.text("username", settings.user), key.primary()).disconnect()
-        except redis.AuthenticationError:
-            raise keyturn.Rejected("login_refused") from None
-        except redis.RedisError:
-            raise keyturn.Transient("connect") from None
+        except redis.RedisError as error:
+            raise (keyturn.Rejected("login_refused") if _login_refused(error)
+                   else keyturn.Transient("connect")) from None
 
     def revoke(self, config, manager, key_id):
         settings = Settings(config)
