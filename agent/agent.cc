@@ -97,6 +97,7 @@ struct Agent::Parts {
   credential::Publisher publisher{snapshot, watch_hub};
   std::optional<base::SerialExecutor> executor;
   std::optional<lifecycle::Keeper> keeper;
+  bool keeper_started = false;  // the executor's
   std::optional<credential::Resolver> resolver;
   std::unique_ptr<api::Server> server;
 };
@@ -162,6 +163,11 @@ void Agent::OpenPlugins() {
   // Beside the sockets, in what is gone after a reboot.
   options.directory =
       (std::filesystem::path(config_.admin_socket).parent_path() / "plugins").string();
+  options.on_ready = [&p] {
+    p.executor->Post([&p] {
+      if (p.keeper_started) p.keeper->TryProvidersAgain();
+    });
+  };
   p.plugins.emplace(std::move(options),
                     providers::PluginHost::Dependencies{
                         .clock = p.clock, .random = p.random, .log = log_, .failures = *p.failures});
@@ -209,6 +215,7 @@ void Agent::MakeLifecycle() {
 absl::Status Agent::Start(ExitCode& code) {
   parts_ = std::make_unique<Parts>();
   parts_->failures.emplace(log_, parts_->clock);
+  parts_->executor.emplace("keyturn-life");
   if (absl::Status s = OpenStore(code); !s.ok()) return s;
   code = ExitCode::kUsage;
   if (absl::Status s = OpenProviders(); !s.ok()) return s;
@@ -217,6 +224,7 @@ absl::Status Agent::Start(ExitCode& code) {
   absl::Notification done;
   parts_->executor->Post([&] {
     started = parts_->keeper->Start();
+    parts_->keeper_started = started.ok();
     done.Notify();
   });
   done.WaitForNotification();

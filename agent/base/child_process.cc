@@ -76,6 +76,8 @@ void DefaultSignals() {
   if (!pad.script && fcntl(kImageFd, F_SETFD, FD_CLOEXEC) != 0) GiveUp("fcntl");
   if (syscall(SYS_close_range, kReportFd + 1, ~0U, 0) != 0) GiveUp("close_range");
   if (setsid() < 0) GiveUp("setsid");
+  // Before the change of user, who may have no way there but through directories of ours.
+  if (chdir(pad.directory) != 0) GiveUp("chdir");
   if (pad.user != nullptr) {
     // Raw calls: the library's would signal threads that this process does not have.
     const long gid = pad.user->gid;
@@ -84,7 +86,6 @@ void DefaultSignals() {
     if (syscall(SYS_setresgid, gid, gid, gid) != 0) GiveUp("setresgid");
     if (syscall(SYS_setresuid, uid, uid, uid) != 0) GiveUp("setresuid");
   }
-  if (chdir(pad.directory) != 0) GiveUp("chdir");
   prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
   // After the change of user, which would undo it.
   if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) GiveUp("prctl");

@@ -71,10 +71,11 @@ class Service final : public Provider::Service {
       response->mutable_result()->set_outcome(LIMITED);
       return grpc::Status::OK;
     }
-    const int number = ++made_;
+    // Another process is another service, whose keys are others.
+    const std::string number = absl::StrCat(getpid(), "-", ++made_);
     const std::string secret = request->secret().empty() ? absl::StrCat("made-secret-", number)
                                                          : request->secret();
-    keys_.push_back({absl::StrCat("key", number), request->tag(), secret});
+    keys_.push_back({absl::StrCat("key-", number), request->tag(), secret});
     if (flags_.mode == "crash_in_create") abort();
     response->mutable_result()->set_outcome(OK);
     Key* key = response->mutable_key();
