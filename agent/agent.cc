@@ -168,9 +168,10 @@ void Agent::OpenPlugins() {
       if (p.keeper_started) p.keeper->TryProvidersAgain();
     });
   };
-  p.plugins.emplace(std::move(options),
-                    providers::PluginHost::Dependencies{
-                        .clock = p.clock, .random = p.random, .log = log_, .failures = *p.failures});
+  p.plugins.emplace(
+      std::move(options),
+      providers::PluginHost::Dependencies{
+          .clock = p.clock, .random = p.random, .log = log_, .failures = *p.failures});
   p.plugins->Start();
 }
 

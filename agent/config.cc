@@ -129,8 +129,8 @@ absl::Status TakePlugins(const internal::v1::Config& read, const base::SourceMap
     PluginConfig plugin;
     plugin.name = name;
     // It becomes the name of a directory and a word in the log.
-    const bool plain = name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") ==
-                       std::string::npos;
+    const bool plain =
+        name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
     if (name.empty() || name.size() > 64 || !plain) {
       return where.Error({"plugins", name}, "a name is 1 to 64 characters of a-z, 0-9 and -");
     }

@@ -208,8 +208,7 @@ void ChildProcess::Watch() {
   bool readable = true;
   for (;;) {
     // Without the output, only the end is waited for: poll ignores negative descriptors.
-    std::array<pollfd, 2> wait{
-        {{readable ? output_fd_ : -1, POLLIN, 0}, {pid_fd_, POLLIN, 0}}};
+    std::array<pollfd, 2> wait{{{readable ? output_fd_ : -1, POLLIN, 0}, {pid_fd_, POLLIN, 0}}};
     if (poll(wait.data(), wait.size(), -1) < 0) {
       KEYTURN_CHECK(errno == EINTR, "poll on a child's descriptors works");
       continue;

@@ -26,8 +26,7 @@ absl::Status Failed(absl::string_view operation, const std::string& path) {
 int NewMemory() {
 #ifdef MFD_EXEC
   // Said where the kernel knows it, since it may be told to refuse what does not say so.
-  const int fd =
-      memfd_create("keyturn-program", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
+  const int fd = memfd_create("keyturn-program", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_EXEC);
   if (fd >= 0 || errno != EINVAL) return fd;
 #endif
   return memfd_create("keyturn-program", MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -78,7 +77,8 @@ absl::StatusOr<ProgramImage> ProgramImage::Load(const std::string& path, absl::s
     digest.Update(absl::string_view(buffer.data(), size));
     if (!WriteAll(image.fd_, buffer.data(), size)) return Failed("copy", path);
   }
-  if (fcntl(image.fd_, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) != 0) {
+  if (fcntl(image.fd_, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) !=
+      0) {
     return Failed("seal the copy of", path);
   }
   if (const std::string found = digest.HexDigest(); found != sha256) {

@@ -73,8 +73,8 @@ class Service final : public Provider::Service {
     }
     // Another process is another service, whose keys are others.
     const std::string number = absl::StrCat(getpid(), "-", ++made_);
-    const std::string secret = request->secret().empty() ? absl::StrCat("made-secret-", number)
-                                                         : request->secret();
+    const std::string secret =
+        request->secret().empty() ? absl::StrCat("made-secret-", number) : request->secret();
     keys_.push_back({absl::StrCat("key-", number), request->tag(), secret});
     if (flags_.mode == "crash_in_create") abort();
     response->mutable_result()->set_outcome(OK);

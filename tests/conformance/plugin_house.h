@@ -103,11 +103,11 @@ class PluginHouse {
     host.directory = directory_.File("plugins");
     host.start_timeout = options_.start_timeout;
     host.backoff = {absl::Milliseconds(20), absl::Milliseconds(50)};
-    host_.emplace(std::move(host), providers::PluginHost::Dependencies{
-                                       .clock = base::SystemClock(),
-                                       .random = base::SystemRandom(),
-                                       .log = log_,
-                                       .failures = failures_});
+    host_.emplace(std::move(host),
+                  providers::PluginHost::Dependencies{.clock = base::SystemClock(),
+                                                      .random = base::SystemRandom(),
+                                                      .log = log_,
+                                                      .failures = failures_});
     host_->Start();
   }
   static providers::ProviderConfig Config(const std::string& provider_class, uint32_t limit = 0) {

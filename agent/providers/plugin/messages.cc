@@ -246,7 +246,8 @@ absl::StatusOr<Traits> ReadDescription(const pb::DescribeResponse& message,
   if (!message.problems().empty()) {
     const auto& problem = message.problems(0);
     // Only fields that the resource can have are pointed at.
-    const bool known = problem.field() == "endpoint" || absl::StartsWith(problem.field(), "params.");
+    const bool known =
+        problem.field() == "endpoint" || absl::StartsWith(problem.field(), "params.");
     return FieldError(known && IsId(problem.field()) ? problem.field() : "plugin",
                       Sentence(problem.message()));
   }

@@ -126,9 +126,9 @@ absl::StatusOr<pb::DescribeResponse> PluginHost::Describe(PluginSupervisor& plug
 absl::StatusOr<std::shared_ptr<Provider>> PluginHost::Make(const ProviderConfig& config) {
   const auto found = plugins_.find(config.plugin);
   if (found == plugins_.end()) {
-    return FieldError(
-        "plugin", absl::StrCat("keyturnd.yaml has no plugin \"", config.plugin, "\"; it has ",
-                               plugins_.empty() ? "none" : absl::StrJoin(Names(), ", ")));
+    return FieldError("plugin",
+                      absl::StrCat("keyturnd.yaml has no plugin \"", config.plugin, "\"; it has ",
+                                   plugins_.empty() ? "none" : absl::StrJoin(Names(), ", ")));
   }
   const auto described = Describe(*found->second, config);
   if (!described.ok()) return described.status();

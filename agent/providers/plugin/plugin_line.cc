@@ -37,9 +37,9 @@ bool PluginLine::attached() const {
 }
 
 void PluginLine::WaitIdle() {
-  const absl::MutexLock lock(&mu_, absl::Condition(
-                                       +[](int* under_way) { return *under_way == 0; },
-                                       &under_way_));
+  const absl::MutexLock lock(&mu_,
+                             absl::Condition(
+                                 +[](int* under_way) { return *under_way == 0; }, &under_way_));
 }
 
 std::shared_ptr<PluginLine::Connection> PluginLine::Begin() {

@@ -150,9 +150,8 @@ void PluginSupervisor::Probe(int fd) {
   line_.Attach(fd, [this, launch] {
     Later(launch, [this] { Fail({"hangs", "three calls in a row got no answer in time"}); });
   });
-  const absl::Duration left =
-      std::max<absl::Duration>(absl::Seconds(1), options_.start_timeout -
-                                                     (deps_.clock.BootNow() - launched_at_));
+  const absl::Duration left = std::max<absl::Duration>(
+      absl::Seconds(1), options_.start_timeout - (deps_.clock.BootNow() - launched_at_));
   line_.Call<plugin::v1::DescribeRequest, plugin::v1::DescribeResponse>(
       &PluginLine::Async::Describe, {}, left,
       [this, launch](PluginReply reply, const char* cause, const plugin::v1::DescribeResponse&) {

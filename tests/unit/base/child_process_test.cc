@@ -86,8 +86,9 @@ TEST_F(ChildProcessTest, LongLinesAreCut) {
 
 TEST_F(ChildProcessTest, DescriptorsAndSignalsAreNotInherited) {
   const int leaked = open("/dev/null", O_RDONLY);  // without close-on-exec
-  const auto child = Start(Script("ls /proc/$$/fd | sort -n | tr '\\n' ' '; echo\n"
-                                  "grep -E 'SigBlk|SigIgn' /proc/$$/status\n"));
+  const auto child =
+      Start(Script("ls /proc/$$/fd | sort -n | tr '\\n' ' '; echo\n"
+                   "grep -E 'SigBlk|SigIgn' /proc/$$/status\n"));
   close(leaked);
   ASSERT_TRUE(child.ok());
   ended_.WaitForNotification();
