@@ -238,6 +238,18 @@ class RedisAclTest(PluginTest):
         self.assertEqual(self.service.passwords(), [key.id])
         self.assertTrue(self.service.logs_in("app", secret))
 
+    def test_a_manager_of_few_rights_suffices(self):
+        password = new_secret()
+        self.service.run("ACL", "SETUSER", "rotator", "on", f">{password}", "+acl|getuser",
+                         "+acl|setuser", "+acl|save", "+client|list", "+client|id", "+client|kill")
+        self.plugin.manager = self.plugin.value({"username": "rotator", "password": password},
+                                                "password")
+        secret = new_secret()
+        key = self.rotate(secret, "")
+        self.service.connect("app", secret)
+        self.assertEqual(self.plugin.list(), {key.id: False})
+        self.assertEqual(self.plugin.revoke(key.id), ("OK", ""))
+
     def test_refusals_are_told_apart(self):
         wrong = self.plugin.value({"username": "admin", "password": "guess"}, "password")
         self.assertEqual(self.plugin.revoke("x", wrong), ("REJECTED", "manager_refused"))

@@ -81,7 +81,8 @@ class Session:
             raise keyturn.Rejected("manager_without_username")
         try:
             self._connection = settings.connect(
-                user, manager.primary(), options=f"-c statement_timeout={STATEMENT_MS}")
+                user, manager.text("password", manager.primary()),
+                options=f"-c statement_timeout={STATEMENT_MS}")
         except psycopg2.Error as error:
             refused = any(text in str(error) for text in REFUSALS)
             raise (keyturn.Rejected("manager_refused") if refused

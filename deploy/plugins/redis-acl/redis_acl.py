@@ -59,7 +59,7 @@ class Session:
     def __init__(self, settings, manager):
         try:
             self._connection = settings.connect(manager.text("username", "default"),
-                                                manager.primary())
+                                                manager.text("password", manager.primary()))
         except redis.RedisError as error:
             raise (keyturn.Rejected("manager_refused") if _login_refused(error)
                    else keyturn.Transient("connect")) from None
