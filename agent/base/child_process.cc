@@ -61,7 +61,7 @@ void DefaultSignals() {
   for (int number = 1; number < NSIG; ++number) sigaction(number, &standard, nullptr);
   sigset_t none;
   sigemptyset(&none);
-  sigprocmask(SIG_SETMASK, &none, nullptr);
+  sigprocmask(SIG_SETMASK, &none, nullptr);  // NOLINT(concurrency-mt-unsafe): one thread
 }
 
 // The child's side of the fork: only calls that are safe there.
