@@ -74,7 +74,7 @@ void Keeper::TryProvidersAgain() {
   if (providers_.size() == before.size()) return;
   engine_.Recover();
   for (const auto& [name, state] : ledger_.credentials()) {
-    const std::string& provider = state.record.spec.provider();
+    const std::string provider = MakerOf(name);
     if (before.count(provider) != 0 || providers_.count(provider) == 0) continue;
     // What failed for want of it is over; a failure of its own will say so again.
     deps_.failures.Resolve(observe::FailureCode::kRotationFailed, name);

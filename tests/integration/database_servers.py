@@ -82,7 +82,7 @@ class PostgresServer(Process):
         try:
             connection.autocommit = True
             with connection.cursor() as cursor:
-                cursor.execute(statement, values)
+                cursor.execute(statement, values or None)
                 return cursor.fetchall() if cursor.description else []
         finally:
             connection.close()
