@@ -64,24 +64,6 @@ absl::Status Keeper::Start() {
   return absl::OkStatus();
 }
 
-void Keeper::TryProvidersAgain() {
-  const std::map<std::string, std::shared_ptr<providers::Provider>> before = providers_;
-  for (const auto& [name, record] : ledger_.providers()) {
-    if (before.count(name) != 0) continue;
-    auto provider = deps_.checks.registry.Make(ConfigOf(name, record.spec));
-    if (provider.ok()) providers_[name] = *std::move(provider);
-  }
-  if (providers_.size() == before.size()) return;
-  engine_.Recover();
-  for (const auto& [name, state] : ledger_.credentials()) {
-    const std::string provider = MakerOf(name);
-    if (before.count(provider) != 0 || providers_.count(provider) == 0) continue;
-    // What failed for want of it is over; a failure of its own will say so again.
-    deps_.failures.Resolve(observe::FailureCode::kRotationFailed, name);
-    Adopt(name, /*fetch_now=*/false);
-  }
-}
-
 void Keeper::BuildProviders() {
   providers_.clear();
   for (const auto& [name, record] : ledger_.providers()) {
