@@ -136,10 +136,10 @@ absl::Status Agent::OpenProviders() {
   parts_->http = *std::move(http);
   parts_->executor.emplace("keyturn-life");
   auto recipes = providers::RecipeRegistry::Load({.directories = config_.recipe_dirs,
-                                                   .egress = parts_->egress,
-                                                   .timeout = config_.http_timeout,
-                                                   .executor = &*parts_->executor},
-                                                  *parts_->http, parts_->clock);
+                                                  .egress = parts_->egress,
+                                                  .timeout = config_.http_timeout,
+                                                  .executor = &*parts_->executor},
+                                                 *parts_->http, parts_->clock);
   if (!recipes.ok()) return recipes.status();
   parts_->recipes = *std::move(recipes);
   OpenPlugins();
@@ -216,7 +216,6 @@ void Agent::MakeLifecycle() {
 absl::Status Agent::Start(ExitCode& code) {
   parts_ = std::make_unique<Parts>();
   parts_->failures.emplace(log_, parts_->clock);
-  parts_->executor.emplace("keyturn-life");
   if (absl::Status s = OpenStore(code); !s.ok()) return s;
   code = ExitCode::kUsage;
   if (absl::Status s = OpenProviders(); !s.ok()) return s;
