@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <filesystem>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -27,6 +28,8 @@
 #include "agent/net/url.h"
 #include "agent/observe/failures.h"
 #include "agent/providers/oauth/http_token_endpoint.h"
+#include "agent/providers/plugin/plugin_host.h"
+#include "agent/providers/plugin/plugin_registry.h"
 #include "agent/providers/recipe/recipe_registry.h"
 #include "agent/store/sealed_store.h"
 #include "agent/store/sqlite/sqlite_backend.h"
@@ -85,13 +88,16 @@ struct Agent::Parts {
   authz::PolicyHolder policies;
   net::EgressRules egress;
   std::unique_ptr<net::CurlHttpClient> http;
-  std::unique_ptr<providers::RecipeRegistry> registry;
+  std::unique_ptr<providers::RecipeRegistry> recipes;
+  std::optional<providers::PluginHost> plugins;
+  std::optional<providers::PluginRegistry> registry;
   std::optional<providers::HttpTokenEndpoint> token_endpoint;
   credential::Snapshot snapshot;
   credential::WatchHub watch_hub;
   credential::Publisher publisher{snapshot, watch_hub};
   std::optional<base::SerialExecutor> executor;
   std::optional<lifecycle::Keeper> keeper;
+  bool keeper_started = false;  // the executor's
   std::optional<credential::Resolver> resolver;
   std::unique_ptr<api::Server> server;
 };
@@ -129,20 +135,48 @@ absl::Status Agent::OpenProviders() {
   if (!http.ok()) return http.status();
   parts_->http = *std::move(http);
   parts_->executor.emplace("keyturn-life");
-  auto registry = providers::RecipeRegistry::Load({.directories = config_.recipe_dirs,
-                                                   .egress = parts_->egress,
-                                                   .timeout = config_.http_timeout,
-                                                   .executor = &*parts_->executor},
-                                                  *parts_->http, parts_->clock);
-  if (!registry.ok()) return registry.status();
-  parts_->registry = *std::move(registry);
+  auto recipes = providers::RecipeRegistry::Load({.directories = config_.recipe_dirs,
+                                                  .egress = parts_->egress,
+                                                  .timeout = config_.http_timeout,
+                                                  .executor = &*parts_->executor},
+                                                 *parts_->http, parts_->clock);
+  if (!recipes.ok()) return recipes.status();
+  parts_->recipes = *std::move(recipes);
+  OpenPlugins();
+  parts_->registry.emplace(*parts_->recipes, *parts_->plugins);
   parts_->token_endpoint.emplace(*parts_->http, config_.http_timeout);
   return absl::OkStatus();
 }
 
+void Agent::OpenPlugins() {
+  Parts& p = *parts_;
+  providers::PluginHost::Options options;
+  for (const PluginConfig& config : config_.plugins) {
+    providers::PluginSpec spec;
+    spec.name = config.name;
+    spec.command = config.command;
+    spec.sha256 = config.sha256;
+    if (config.uid) spec.user = {*config.uid, config.gid};
+    spec.timeout = config.timeout;
+    options.plugins.push_back(std::move(spec));
+  }
+  // Beside the sockets, in what is gone after a reboot.
+  options.directory =
+      (std::filesystem::path(config_.admin_socket).parent_path() / "plugins").string();
+  options.on_ready = [&p] {
+    p.executor->Post([&p] {
+      if (p.keeper_started) p.keeper->TryProvidersAgain();
+    });
+  };
+  p.plugins.emplace(
+      std::move(options),
+      providers::PluginHost::Dependencies{
+          .clock = p.clock, .random = p.random, .log = log_, .failures = *p.failures});
+  p.plugins->Start();
+}
+
 void Agent::MakeLifecycle() {
   Parts& p = *parts_;
-  p.failures.emplace(log_, p.clock);
   p.audit.emplace(log_);
   lifecycle::ResourceChecks checks{
       .registry = *p.registry,
@@ -181,6 +215,7 @@ void Agent::MakeLifecycle() {
 
 absl::Status Agent::Start(ExitCode& code) {
   parts_ = std::make_unique<Parts>();
+  parts_->failures.emplace(log_, parts_->clock);
   if (absl::Status s = OpenStore(code); !s.ok()) return s;
   code = ExitCode::kUsage;
   if (absl::Status s = OpenProviders(); !s.ok()) return s;
@@ -189,6 +224,7 @@ absl::Status Agent::Start(ExitCode& code) {
   absl::Notification done;
   parts_->executor->Post([&] {
     started = parts_->keeper->Start();
+    parts_->keeper_started = started.ok();
     done.Notify();
   });
   done.WaitForNotification();
@@ -222,6 +258,7 @@ void Agent::Stop() {
   // Callers first, then the outside world, whose last answers still find the executor, then that.
   if (parts_->server) parts_->server->Drain(config_.drain);
   if (parts_->http) parts_->http->Stop();
+  if (parts_->plugins) parts_->plugins->Stop();
   if (parts_->executor) parts_->executor->Stop();
   parts_.reset();
 }

@@ -42,6 +42,7 @@ class Agent {
   struct Parts;
   absl::Status OpenStore(ExitCode& code);
   absl::Status OpenProviders();
+  void OpenPlugins();
   void MakeLifecycle();
 
   Config config_;

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/config.h"
 
+#include <pwd.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/file_io.h"
@@ -82,6 +85,63 @@ absl::Status TakeAgentName(const internal::v1::Config& read, const base::SourceM
   return absl::OkStatus();
 }
 
+absl::Status FindUser(const std::string& name, PluginConfig& plugin) {
+  std::vector<char> buffer(size_t{64} << 10);
+  passwd entry{};
+  passwd* found = nullptr;
+  if (getpwnam_r(name.c_str(), &entry, buffer.data(), buffer.size(), &found) != 0 ||
+      found == nullptr) {
+    return absl::NotFoundError("there is no such user on this host");
+  }
+  plugin.uid = found->pw_uid;
+  plugin.gid = found->pw_gid;
+  return absl::OkStatus();
+}
+
+absl::Status TakePlugin(const internal::v1::Config::Plugin& read, const base::SourceMap& where,
+                        PluginConfig& plugin) {
+  const auto wrong = [&](const char* key, absl::string_view message) {
+    return where.Error({"plugins", plugin.name, key}, message);
+  };
+  plugin.command.assign(read.command().begin(), read.command().end());
+  if (plugin.command.empty() || plugin.command[0].empty() || plugin.command[0][0] != '/') {
+    return wrong("command", "must be a list that begins with the absolute path of a program");
+  }
+  plugin.sha256 = absl::AsciiStrToLower(read.sha256());
+  if (plugin.sha256.size() != 64 ||
+      plugin.sha256.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    return wrong("sha256", absl::StrCat("must be the 64 hexadecimal digits that `sha256sum ",
+                                        plugin.command[0], "` prints"));
+  }
+  if (!read.user().empty()) {
+    if (absl::Status s = FindUser(read.user(), plugin); !s.ok()) return wrong("user", s.message());
+  }
+  if (read.has_timeout()) plugin.timeout = ToDuration(read.timeout());
+  if (plugin.timeout < absl::Seconds(1) || plugin.timeout > absl::Minutes(5)) {
+    return wrong("timeout", "must be from 1s to 5m");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TakePlugins(const internal::v1::Config& read, const base::SourceMap& where,
+                         Config& config) {
+  for (const auto& [name, spec] : read.plugins()) {
+    PluginConfig plugin;
+    plugin.name = name;
+    // It becomes the name of a directory and a word in the log.
+    const bool plain =
+        name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789-") == std::string::npos;
+    if (name.empty() || name.size() > 64 || !plain) {
+      return where.Error({"plugins", name}, "a name is 1 to 64 characters of a-z, 0-9 and -");
+    }
+    if (absl::Status s = TakePlugin(spec, where, plugin); !s.ok()) return s;
+    config.plugins.push_back(std::move(plugin));
+  }
+  std::sort(config.plugins.begin(), config.plugins.end(),
+            [](const PluginConfig& a, const PluginConfig& b) { return a.name < b.name; });
+  return absl::OkStatus();
+}
+
 std::string DevDirectory() {
   // $XDG_RUNTIME_DIR is private to the user and gone after the last logout.
   const char* runtime = std::getenv("XDG_RUNTIME_DIR");  // NOLINT(concurrency-mt-unsafe): at start
@@ -96,7 +156,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view yaml, absl::string_view fil
   base::SourceMap where;
   if (absl::Status s = base::ParseYaml(yaml, file_name, &read, &where); !s.ok()) return s;
   Config config;
-  for (auto* take : {TakeSockets, TakeLimits, TakeAgentName}) {
+  for (auto* take : {TakeSockets, TakeLimits, TakeAgentName, TakePlugins}) {
     if (absl::Status s = take(read, where, config); !s.ok()) return s;
   }
   Take(read.store().path(), config.store_path);

@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,16 @@
 #include "agent/observe/log.h"
 
 namespace keyturn {
+
+// A program that the agent starts and asks as a provider.
+struct PluginConfig {
+  std::string name;
+  std::vector<std::string> command;
+  std::string sha256;  // lower-case
+  std::optional<uid_t> uid;
+  gid_t gid = 0;  // with uid
+  absl::Duration timeout = absl::Seconds(30);
+};
 
 struct Config {
   std::string services_socket = "/run/keyturn/keyturn.sock";
@@ -35,6 +46,7 @@ struct Config {
   absl::Duration http_timeout = absl::Seconds(30);
   std::vector<std::string> recipe_dirs;
   std::string agent_name;
+  std::vector<PluginConfig> plugins;
   // Where each key stood, for checks that need other rooms (CheckConfig in agent.h).
   base::SourceMap where;
   // The user who runs the agent may read everything through the services socket too.

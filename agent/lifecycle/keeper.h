@@ -51,6 +51,9 @@ class Keeper final : public Lifecycle {
   // Loads the store, resumes what was open, plans what is due. Once, on the executor, before any
   // other call.
   absl::Status Start();
+  // After a plugin became ready: makes the providers that could not be made so far, and goes on
+  // with what waited for them. On the executor, after Start.
+  void TryProvidersAgain();
 
   void EnsureFresh(std::string name, absl::Duration timeout, Done done) override;
   void Given(const Delivery& delivery) override;

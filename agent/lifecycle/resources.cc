@@ -350,6 +350,7 @@ providers::ProviderConfig ConfigOf(const std::string& name, const v1::ProviderSp
   providers::ProviderConfig config;
   config.name = name;
   config.recipe = spec.recipe();
+  config.plugin = spec.plugin();
   config.endpoint = spec.endpoint();
   config.manager = spec.manager();
   config.params.insert(spec.params().begin(), spec.params().end());

@@ -33,8 +33,15 @@ const char* FailureCodeName(FailureCode code) {
       return "UNKNOWN_KEY";
     case FailureCode::kStoreFull:
       return "STORE_FULL";
+    case FailureCode::kProviderDown:
+      return "PROVIDER_DOWN";
   }
   return "ROTATION_FAILED";
+}
+
+std::string SubjectOf(const Failure& failure) {
+  return failure.credential.empty() ? absl::StrCat("provider:", failure.provider)
+                                    : failure.credential;
 }
 
 namespace {
@@ -56,7 +63,7 @@ LogFields FieldsOf(const Failure& failure) {
     fields.emplace_back("runway_s", std::max<int64_t>(0, absl::ToInt64Seconds(failure.runway)));
   }
   if (!failure.detail.empty()) fields.emplace_back("detail", failure.detail);
-  fields.emplace_back("dedupe_key", absl::StrCat(code, ":", failure.credential));
+  fields.emplace_back("dedupe_key", absl::StrCat(code, ":", SubjectOf(failure)));
   return fields;
 }
 
@@ -65,7 +72,7 @@ LogFields FieldsOf(const Failure& failure) {
 void Failures::Open(const Failure& failure) {
   {
     absl::MutexLock lock(&mu_);
-    const auto [entry, fresh] = open_.try_emplace({failure.credential, failure.code},
+    const auto [entry, fresh] = open_.try_emplace({SubjectOf(failure), failure.code},
                                                   OpenFailure{failure, clock_.WallNow()});
     if (!fresh) entry->second.failure = failure;
   }
@@ -79,14 +86,14 @@ void Failures::LogResolved(const OpenFailure& open) const {
               {"credential", open.failure.credential},
               {"provider", open.failure.provider},
               {"open_s", absl::ToInt64Seconds(clock_.WallNow() - open.since)},
-              {"dedupe_key", absl::StrCat(code, ":", open.failure.credential)}});
+              {"dedupe_key", absl::StrCat(code, ":", SubjectOf(open.failure))}});
 }
 
-void Failures::Resolve(FailureCode code, const std::string& credential) {
+void Failures::Resolve(FailureCode code, const std::string& subject) {
   OpenFailure ended;
   {
     absl::MutexLock lock(&mu_);
-    const auto found = open_.find({credential, code});
+    const auto found = open_.find({subject, code});
     if (found == open_.end()) return;
     ended = std::move(found->second);
     open_.erase(found);

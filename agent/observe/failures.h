@@ -33,6 +33,7 @@ enum class FailureCode {
   kManualRotationDue,
   kUnknownKey,
   kStoreFull,
+  kProviderDown,
 };
 // ROTATION_FAILED, ...
 const char* FailureCodeName(FailureCode code);
@@ -51,6 +52,9 @@ struct Failure {
   std::string detail = {};  // a sentence that says what to do, when a person must act
 };
 
+// What the failure is about: its credential, else `provider:NAME`, which no credential is called.
+std::string SubjectOf(const Failure& failure);
+
 struct OpenFailure {
   Failure failure;
   absl::Time since;
@@ -61,8 +65,8 @@ class Failures {
   Failures(Log& log, const base::Clock& clock) : log_(log), clock_(clock) {}
 
   void Open(const Failure& failure);
-  // Nothing happens when no such failure is open.
-  void Resolve(FailureCode code, const std::string& credential);
+  // `subject` as SubjectOf says. Nothing happens when no such failure is open.
+  void Resolve(FailureCode code, const std::string& subject);
   // For a credential that is deleted or has fully recovered.
   void ResolveAll(const std::string& credential);
   std::vector<OpenFailure> List() const;

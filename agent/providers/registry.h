@@ -18,7 +18,8 @@ namespace keyturn::providers {
 // A provider resource, checked for form only (keyturn.v1.ProviderSpec).
 struct ProviderConfig {
   std::string name;
-  std::string recipe;
+  std::string recipe;  // or plugin
+  std::string plugin;
   std::string endpoint;
   std::string manager;
   std::map<std::string, std::string> params;

@@ -32,6 +32,8 @@ install(CODE "
          FILES \"${CMAKE_SOURCE_DIR}/deploy/keyturnd.yaml\")
   endif()")
 kt_install("proto/keyturn/v1/*.proto" "${CMAKE_INSTALL_DATADIR}/keyturn/proto/keyturn/v1")
+kt_install("proto/keyturn/plugin/v1/*.proto"
+           "${CMAKE_INSTALL_DATADIR}/keyturn/proto/keyturn/plugin/v1")
 
 # The unit names the program by its full path, which depends on the prefix.
 if(EXISTS "${CMAKE_SOURCE_DIR}/deploy/systemd/keyturnd.service")

@@ -19,7 +19,8 @@ import grpc
 from keyturn_programs import SOURCE_DIR
 
 _PROTOS = ("keyturn/v1/credentials.proto", "keyturn/v1/admin.proto",
-           "keyturn/v1/resources.proto", "google/rpc/status.proto",
+           "keyturn/v1/resources.proto", "keyturn/plugin/v1/provider.proto",
+           "google/rpc/status.proto",
            "google/rpc/error_details.proto")
 
 

@@ -54,9 +54,13 @@ class IntegrationTest(unittest.TestCase):
         self.addCleanup(self._end, process)
         return process.start(deadline)
 
+    def allow_others(self):
+        """Lets servers that run as another user reach what is theirs below the directory."""
+        os.chmod(self.directory, 0o711)
+
     def start_agent(self, name="agent", **options):
         """A running agent whose services socket programs of other users can reach."""
-        os.chmod(self.directory, 0o711)
+        self.allow_others()
         return self.start(Agent(self.subdirectory(name), **options))
 
     def run(self, result=None):

@@ -48,7 +48,7 @@ bool Engine::Rolling(const std::string& name) const {
 
 void Engine::Recover() {
   for (const auto& [name, state] : env_.ledger.credentials()) {
-    if (!state.rotation) continue;
+    if (!state.rotation || Running(name)) continue;
     Run run;
     run.record = *state.rotation;
     // A sweep that was cut off goes on as a sweep; a rotation that is due will start by itself.
