@@ -95,7 +95,8 @@ TEST(StrictYaml, PointsAtTheMistake) {
   const std::pair<const char*, const char*> cases[] = {
       {"credentials:\n  a/b:\n    provder: x\n",
        "f.yaml:3:5: unknown key \"provder\" in credentials.a/b; known keys: provider, oauth, "
-       "static, rotate, exclusive, description (did you mean \"provider\"?)"},
+       "static, rotate, exclusive, description, allow_gap, recovery, accept_loss (did you mean "
+       "\"provider\"?)"},
       {"credential: {}\n",
        "f.yaml:1:1: unknown key \"credential\" at the top level; known keys: "
        "providers, credentials, policies (did you mean \"credentials\"?)"},

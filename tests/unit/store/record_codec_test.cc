@@ -24,6 +24,7 @@ std::unique_ptr<google::protobuf::Message> MessageOf(absl::string_view kind) {
   if (kind == kVersionKind) return std::make_unique<pb::StoredVersion>();
   if (kind == kRotationKind) return std::make_unique<pb::StoredRotation>();
   if (kind == kTagKind) return std::make_unique<pb::StoredTag>();
+  if (kind == kConsumersKind) return std::make_unique<pb::StoredConsumers>();
   if (kind == kRefreshKind) return std::make_unique<pb::StoredRefresh>();
   return std::make_unique<pb::StoredHistory>();
 }
