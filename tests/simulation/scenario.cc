@@ -433,7 +433,11 @@ void Scenario::Settle() {
   const int replays = house_.endpoint.replays();
   Live(absl::Hours(8));
   if (published_version_ == before && !Is(ProviderClass::kManual)) Broken("rotation has stopped");
-  if (house_.endpoint.replays() != replays) Broken("a refresh token replayed in peace");
+  // Where the server accepts the previous token for a while, a request that was on its way when the
+  // peace began can come after its own repetition, and spend the token that this one brought.
+  if (house_.endpoint.replays() != replays && !(leeway_ && replays < doubts_)) {
+    Broken("a refresh token replayed in peace");
+  }
   if (house_.endpoint.GrantAlive("app") && !house_.endpoint.Accepts(house_.Published(kToken))) {
     Broken("refreshing has stopped");
   }
