@@ -283,11 +283,13 @@ void Transition::Ambiguous(const Candidates& found) {
     return;
   }
   Raise(FailureCode::kRotationAmbiguous, {Outcome::kUnknown, row().last_error, 0, {}},
-        absl::StrCat("a create request had no clear outcome and ", found.keys.size(),
-                     " new key(s) are listed that may be Keyturn's or somebody else's; delete at "
-                     "the provider those nobody else made, or say that none is Keyturn's: keyturn "
-                     "disown ",
-                     row().credential, "; the old key is still served"));
+        absl::StrCat(
+            "a create request had no clear outcome and ", found.keys.size(),
+            " new key(s) are listed that may be Keyturn's or somebody else's; delete at "
+            "the provider those nobody else made, set `exclusive: true` if all keys belong to this "
+            "credential, or say that none of them is Keyturn's: keyturn "
+            "disown ",
+            row().credential, "; the old key is still served"));
   if (ParseState(row().state) != State::kOperator) Enter(State::kOperator);
   WaitFor(kOperatorLook);
 }

@@ -132,7 +132,7 @@ struct RecipeProvider::Shared : std::enable_shared_from_this<Shared> {
   // The same, with the manager's token first where the request names it. `new_key` is looked at
   // until this returns or the token is there.
   void Call(const RecipeRequest& request, std::shared_ptr<CallValues> values,
-            std::shared_ptr<const CredentialValue> new_key, std::string cursor,
+            std::shared_ptr<const CredentialValue> new_key, const std::string& cursor,
             Answered done) const {
     const auto exchange = [self = shared_from_this(), &request, values, new_key,
                            cursor](Answered answered) {
@@ -338,7 +338,7 @@ struct RecipeProvider::Shared : std::enable_shared_from_this<Shared> {
       }
       values->key_id = alive.front()->id;
       self->StartChain(*self->recipe().revoke, values, true,
-                       [done = std::move(done)](CallResult result, NewParts) mutable {
+                       [done = std::move(done)](CallResult result, const NewParts&) mutable {
                          done(std::move(result));
                        });
     });
@@ -396,7 +396,7 @@ void RecipeProvider::List(const CredentialValue& manager, ListDone done) {
   if (!shared_->recipe().list.has_value()) {
     return shared_->AnswerWithout(
         With({}, Outcome::kRejected, "not_supported"),
-        [done = std::move(done)](CallResult call, net::HttpReply) mutable {
+        [done = std::move(done)](CallResult call, const net::HttpReply&) mutable {
           done(std::move(call), {});
         });
   }
@@ -431,9 +431,11 @@ void RecipeProvider::Revoke(const CredentialValue& manager, const std::string& k
   if (recipe.finds_by_hint && key_id.empty()) {
     return shared_->RevokeByHint(std::move(values), std::move(done));
   }
-  shared_->StartChain(
-      recipe.revoke.has_value() ? *recipe.revoke : *recipe.create, std::move(values), true,
-      [done = std::move(done)](CallResult call, NewParts) mutable { done(std::move(call)); });
+  shared_->StartChain(recipe.revoke.has_value() ? *recipe.revoke : *recipe.create,
+                      std::move(values), true,
+                      [done = std::move(done)](CallResult call, const NewParts&) mutable {
+                        done(std::move(call));
+                      });
 }
 
 }  // namespace keyturn::providers
