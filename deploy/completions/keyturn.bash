@@ -64,9 +64,9 @@ _keyturn() {
   case "$command" in
     "")
       mapfile -t COMPREPLY < <(compgen -W "apply plan export list show get put delete rotate \
-        calendar refresh watch history recipes status whoami version" -- "$current")
+        calendar undo disown refresh watch history recipes status whoami version" -- "$current")
       ;;
-    show | get | put | rotate | refresh | watch | history)
+    show | get | put | rotate | undo | disown | refresh | watch | history)
       mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
       ;;
     recipes)
