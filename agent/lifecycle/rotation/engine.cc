@@ -30,7 +30,7 @@ void Engine::StartGrace(Run& run) const {
   const base::BootTime now = env_.clock.BootNow();
   run.grace_boot = now + (run.record.grace_until - env_.clock.WallNow());
   run.grace_max_boot = run.record.grace_max == store::kNever
-                           ? base::BootTime(-absl::InfiniteDuration())
+                           ? base::BootTime{-absl::InfiniteDuration()}
                            : now + (run.record.grace_max - env_.clock.WallNow());
 }
 
