@@ -92,7 +92,7 @@ absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request,
 // The next key of a manual provider: checked, tried at the provider, then promoted like any other.
 void Keeper::Bring(const v1::PutRequest& request, base::CredentialValue value,
                    Answer<v1::PutResponse> done) {
-  const std::string name = request.name();
+  const std::string& name = request.name();
   const CredentialState& state = *ledger_.Find(name);
   const auto provider = ProviderOf(name);
   if (!provider.ok()) return done(provider.status());
