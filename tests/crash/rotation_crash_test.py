@@ -31,16 +31,14 @@ class _RotationCrashTest(LivesTest):
         print(f"{self.rotated_class.__name__}: killed at {len(points)} points")
 
 
-def load_tests(loader, _tests, _pattern):
-    suite = unittest.TestSuite()
-    for case in CASES:
-        suite.addTests(loader.loadTestsFromTestCase(case))
-    return suite
-
-
 CASES = [type(f"{rotated.__name__}Test", (_RotationCrashTest,), {"rotated_class": rotated})
          for rotated in rotated_classes.ALL]
 globals().update({case.__name__: case for case in CASES})
+
+
+def load_tests(loader, _tests, _pattern):
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in CASES)
+
 
 if __name__ == "__main__":
     unittest.main()

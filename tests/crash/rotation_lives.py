@@ -12,6 +12,7 @@ import collections
 import concurrent.futures
 import os
 import queue
+import signal
 import time
 
 # First: it makes the harness importable.
@@ -57,7 +58,8 @@ class Life:
             try:
                 value = client.value(NAME, timeout=20)
             except grpc.RpcError as error:
-                if error.code() != grpc.StatusCode.UNAVAILABLE:
+                if error.code() not in (grpc.StatusCode.UNAVAILABLE,
+                                        grpc.StatusCode.FAILED_PRECONDITION):
                     raise
                 return None
         self.given.add(value)
@@ -130,6 +132,24 @@ class Life:
         process.kill()
         may_be_dead = self.rotated.gap or point.split(":")[1] in self.rotated.ending
         assert may_be_dead or self.rotated.works(before), "the key that was handed out died"
+
+    def killed_in_recovery(self, nth):
+        """Starts the agent, to be killed at the nth point it passes. False: it came to rest before."""
+        try:
+            self.agent.run_from("*", nth)
+        except AssertionError:
+            if self.agent.exit_code == -signal.SIGKILL:
+                return True  # before it was ready
+            raise
+
+        def ended():
+            if not self.agent.running:
+                return "killed"
+            try:
+                return "at rest" if self.at_rest() else None
+            except grpc.RpcError:
+                return None  # killed in the middle of the answer
+        return wait_until(ended, 40, f"the kill at point {nth} of the recovery") == "killed"
 
     def check_handed_out(self):
         """Right after a restart: what is handed out works; a roll may be under way."""
