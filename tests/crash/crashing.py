@@ -16,8 +16,8 @@ __all__ = ["CrashTest", "wait_until"]
 class CrashingAgent(Agent):
     """The agent built with its crash points observed; the environment is set per start."""
 
-    def __init__(self, directory, log_path):
-        super().__init__(directory)
+    def __init__(self, directory, log_path, changes):
+        super().__init__(directory, changes=changes)
         self.argv[0] = binary("keyturnd-crashing")
         self._log_path = log_path
 
@@ -38,10 +38,10 @@ class CrashingAgent(Agent):
 
 
 class CrashTest(IntegrationTest):
-    def make_agent(self, name):
+    def make_agent(self, name, changes=None):
         directory = self.subdirectory(name)
         os.chmod(self.directory, 0o711)
-        agent = CrashingAgent(directory, self.path(f"{name}.points"))
+        agent = CrashingAgent(directory, self.path(f"{name}.points"), changes)
         self.processes.append(agent)
         self.addCleanup(self._end, agent)
         return agent

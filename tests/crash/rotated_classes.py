@@ -3,14 +3,17 @@
 is begun, which keys the service holds and whether it accepts one.
 
 A Rotated belongs to one agent. Class listed runs against the sandbox's Dify and class tagged against
-npm's verdaccio; the others against the local services of tests/integration.
+npm's verdaccio, class chosen against Redis through its plugin; the others against the local services of
+tests/integration.
 """
 
 import json
 import os
 
 import resources
+from database_servers import RedisServer
 from harness import Process, Sandbox, Verdaccio
+from plugin_calls import program, sha256
 from services.aws import AwsIam
 from services.azure import AzureOpenAi
 from services.cloudflare import Cloudflare
@@ -48,6 +51,11 @@ class Rotated:
         self.test = test
         self.directory = directory
         self.service = self.make_service()
+
+    @staticmethod
+    def agent_changes():
+        """What the agent's configuration says beyond the ordinary."""
+        return {}
 
     def make_service(self):
         raise NotImplementedError
@@ -154,6 +162,34 @@ class Untagged(Rotated):
         params = {"user_name": self.service.USER, "sts_endpoint": self.service.url}
         return self._document({"aws": self._provider("aws-iam", params, cached_for="1s")},
                               exclusive=True)
+
+
+class Chosen(Rotated):
+    """A plugin, which dies with the agent, and Redis, which does not."""
+
+    @staticmethod
+    def agent_changes():
+        path = program("redis-acl")
+        return {"plugins": {"redis-acl": {"command": [path], "sha256": sha256(path),
+                                          "timeout": "20s"}}}
+
+    def make_service(self):
+        return self.test.start(RedisServer(os.path.join(self.directory, "redis"),
+                                           admin_password="crash-test-admin"))
+
+    def manager(self):
+        return {"username": "admin", "password": self.service.admin_password}
+
+    def resources(self):
+        return self._document({"redis": {
+            "plugin": "redis-acl", "manager": "team/admin", "timing": _TIMING,
+            "params": {"socket": self.service.socket, "user": "app"}}}, exclusive=True)
+
+    def key_ids(self):
+        return set(self.service.passwords())
+
+    def works(self, key):
+        return self.service.logs_in("app", key)
 
 
 class DualSlot(Rotated):
@@ -309,7 +345,7 @@ class Manual(Rotated):
             return ids - {self.service.find(without).id}
 
 
-ALL = (Listed, Tagged, Untagged, DualSlot, Roll, SelfRoll, SelfRollAlone, Manual)
+ALL = (Listed, Tagged, Untagged, Chosen, DualSlot, Roll, SelfRoll, SelfRollAlone, Manual)
 
 
 def manager_input(manager):

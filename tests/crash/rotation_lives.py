@@ -31,7 +31,7 @@ class Life:
     def __init__(self, test, rotated_class, number):
         self.test = test
         self.name = f"agent-{number}"
-        self.agent = test.make_agent(self.name)
+        self.agent = test.make_agent(self.name, rotated_class.agent_changes())
         self.given = set()  # every value that was handed out
         self.rotated = rotated_class(test, self.agent.directory)
         test.lives[self.rotated] = self
