@@ -30,7 +30,7 @@ class _FailingCommitsTest(LivesTest):
 
     def _fail(self, life, job):
         nth, kind = job
-        life.agent.run_from(fail_commit=f"{nth}:{kind}")
+        life.start(fail_commit=f"{nth}:{kind}")
         before = life.value()
         life.rotated.rotate(life.agent)
         life.check()
@@ -40,7 +40,7 @@ class _FailingCommitsTest(LivesTest):
         resolved = [record for record in events if record["event"] != "failure"]
         expected = [] if KINDS[kind] is None else [KINDS[kind]]
         assert causes == expected and len(resolved) == len(expected), f"reported: {events}"
-        life.agent.stop()
+        life.stop()
 
 
 CASES = [type(f"{rotated.__name__}CommitsTest", (_FailingCommitsTest,), {"rotated_class": rotated})

@@ -22,7 +22,7 @@ import grpc
 import grpc_calls
 from rotated_classes import NAME, manager_input
 
-LIVES = int(os.environ.get("KEYTURN_CRASH_LIVES", "4"))
+LIVES = int(os.environ.get("KEYTURN_CRASH_LIVES", "6"))
 # A credential is at rest when its next rotation is the planned one, every hour, and no retry.
 _PLANNED_S = 600
 
@@ -35,7 +35,8 @@ class Life:
         self.given = set()  # every value that was handed out
         self.rotated = rotated_class(test, self.agent.directory)
         test.lives[self.rotated] = self
-        self.agent.run_from()
+        self._clients = {}
+        self.start()
         cli = self.agent.cli()
         cli.apply(self.rotated.resources(), self.agent.directory).expect(0)
         if self.rotated.manager() is not None:
@@ -44,24 +45,42 @@ class Life:
         self.rotated.first_key(cli)
         self.wait_at_rest("the first key")
         self.given.add(self.value())
+        self.stop()
+
+    def start(self, *where, **options):
+        """The agent, with connections of its own for each time it is started."""
+        self._forget_clients()
+        self.agent.run_from(*where, **options)
+
+    def stop(self):
+        self._forget_clients()
         self.agent.stop()
+
+    def _forget_clients(self):
+        for client in self._clients.values():
+            client.close()
+        self._clients = {}
+
+    def _client(self, socket, service):
+        if service not in self._clients:
+            self._clients[service] = grpc_calls.Client(socket, service)
+        return self._clients[service]
 
     # --- what Keyturn says ---
 
     def shown(self):
-        with grpc_calls.Client(self.agent.admin_socket, "Admin") as admin:
-            return admin.Describe(name=NAME)
+        return self._client(self.agent.admin_socket, "Admin").Describe(name=NAME)
 
     def value(self):
         """What is handed out now; None when Keyturn says that there is nothing."""
-        with grpc_calls.Client(self.agent.services_socket) as client:
-            try:
-                value = client.value(NAME, timeout=20)
-            except grpc.RpcError as error:
-                if error.code() not in (grpc.StatusCode.UNAVAILABLE,
-                                        grpc.StatusCode.FAILED_PRECONDITION):
-                    raise
-                return None
+        client = self._client(self.agent.services_socket, "Credentials")
+        try:
+            value = client.value(NAME, timeout=20)
+        except grpc.RpcError as error:
+            if error.code() not in (grpc.StatusCode.UNAVAILABLE,
+                                    grpc.StatusCode.FAILED_PRECONDITION):
+                raise
+            return None
         self.given.add(value)
         return value
 
@@ -110,12 +129,12 @@ class Life:
     def undisturbed(self):
         """One rotation; returns the points it passed, each with which passing it was."""
         self.test.forget_points(self.name)
-        self.agent.run_from()
+        self.start()
         before = self.value()
         self.rotated.rotate(self.agent)
         self.check()
         assert self.value() != before, "nothing was rotated"
-        self.agent.stop()
+        self.stop()
         seen = collections.Counter()
         passed = []
         for point in self.test.all_points(self.name):
@@ -125,7 +144,7 @@ class Life:
 
     def killed_at(self, point, count=1):
         """Begins a rotation and kills the agent there."""
-        self.agent.run_from(point, count)
+        self.start(point, count)
         before = self.value()
         process = self.rotated.begin(self.agent)
         self.agent.wait_killed(point)
@@ -136,7 +155,7 @@ class Life:
     def killed_in_recovery(self, nth):
         """Starts the agent, to be killed at the nth point it passes. False: it came to rest before."""
         try:
-            self.agent.run_from("*", nth)
+            self.start("*", nth)
         except AssertionError:
             if self.agent.exit_code == -signal.SIGKILL:
                 return True  # before it was ready
@@ -158,10 +177,10 @@ class Life:
             assert value is not None and self.rotated.works(value), "a dead key is handed out"
 
     def recovered(self):
-        self.agent.run_from()
+        self.start()
         self.check_handed_out()
         self.check()
-        self.agent.stop()
+        self.stop()
 
     def story(self):
         """For a test that failed: the points passed last, the log, the requests."""
