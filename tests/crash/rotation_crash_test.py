@@ -28,7 +28,8 @@ class _RotationCrashTest(LivesTest):
             life.killed_at(*job)
             life.recovered()
         self.share(first, points, crash)
-        print(f"{self.rotated_class.__name__}: killed at {len(points)} points")
+        print(f"{self.rotated_class.__name__}: killed at {len(points)} points, "
+              f"{self.reads} reads, none of them a dead key")
 
 
 CASES = [type(f"{rotated.__name__}Test", (_RotationCrashTest,), {"rotated_class": rotated})

@@ -5,14 +5,17 @@ A Life is one agent with one credential at one service of its own (rotated_class
 a list of disturbances among some lives, each in a thread: most of a rotation is waiting. After every
 disturbance the rotation has to end by itself, and then what must hold is checked: what is handed out
 works, the service holds exactly the keys that Keyturn knows, and no key that was ever handed out
-before still works.
+before still works. Meanwhile a consumer reads the credential and tries it: a Get never answers with a
+key that was dead before it was asked, whatever the class.
 """
 
 import collections
 import concurrent.futures
+import contextlib
 import os
 import queue
 import signal
+import threading
 import time
 
 # First: it makes the harness importable.
@@ -27,6 +30,48 @@ LIVES = int(os.environ.get("KEYTURN_CRASH_LIVES", "6"))
 _PLANNED_S = 600
 
 
+class Consumer:
+    """Reads the credential all the time and tries what it was given. While the agent is down, or says
+    that there is nothing, it tries again."""
+
+    def __init__(self, socket, rotated):
+        self.reads = 0
+        self.dead = 0
+        self._works = rotated.works
+        # A roll takes a moment only.
+        self._pause_s = 0.02 if rotated.gap else 0.1
+        self._failure = None
+        self._client = grpc_calls.Client(socket, "Credentials", timeout=20)
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self):
+        while not self._end.wait(self._pause_s):
+            try:
+                self._read()
+            except grpc.RpcError:
+                pass
+            except Exception as error:  # pylint: disable=broad-except
+                if not self._end.is_set():  # else it read from a connection that was closed
+                    self._failure = error
+                return
+
+    def _read(self):
+        value = self._client.value(NAME)
+        self.reads += 1
+        # It may have died since it was read; then the next answer is another one.
+        if not self._works(value) and self._client.value(NAME) == value:
+            self.dead += 1
+
+    def end(self):
+        self._end.set()
+        self._client.close()
+        self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+
 class Life:
     def __init__(self, test, rotated_class, number):
         self.test = test
@@ -36,7 +81,8 @@ class Life:
         self.rotated = rotated_class(test, self.agent.directory)
         test.lives[self.rotated] = self
         self._clients = {}
-        self.start()
+        self._consumer = None
+        self.start(consumer=False)
         cli = self.agent.cli()
         cli.apply(self.rotated.resources(), self.agent.directory).expect(0)
         if self.rotated.manager() is not None:
@@ -47,19 +93,31 @@ class Life:
         self.given.add(self.value())
         self.stop()
 
-    def start(self, *where, **options):
-        """The agent, with connections of its own for each time it is started."""
-        self._forget_clients()
+    def start(self, *where, consumer=True, **options):
+        """The agent, with connections of their own for each time it is started, and a consumer."""
+        self._disconnect()
         self.agent.run_from(*where, **options)
+        if consumer:
+            self._consumer = Consumer(self.agent.services_socket, self.rotated)
 
     def stop(self):
-        self._forget_clients()
+        self._disconnect()
         self.agent.stop()
 
-    def _forget_clients(self):
+    def kill(self):
+        self.agent.kill()
+        with contextlib.suppress(Exception):
+            self._disconnect()
+
+    def _disconnect(self):
         for client in self._clients.values():
             client.close()
         self._clients = {}
+        if self._consumer is not None:
+            consumer, self._consumer = self._consumer, None
+            consumer.end()
+            self.test.reads += consumer.reads
+            assert consumer.dead == 0, "a consumer was given a dead key"
 
     def _client(self, socket, service):
         if service not in self._clients:
@@ -170,15 +228,10 @@ class Life:
                 return None  # killed in the middle of the answer
         return wait_until(ended, 40, f"the kill at point {nth} of the recovery") == "killed"
 
-    def check_handed_out(self):
-        """Right after a restart: what is handed out works; a roll may be under way."""
-        value = self.value()
-        if not self.rotated.gap:
-            assert value is not None and self.rotated.works(value), "a dead key is handed out"
-
     def recovered(self):
         self.start()
-        self.check_handed_out()
+        # Right after a restart; only in the middle of a roll there may be nothing to hand out.
+        assert self.rotated.gap or self.value() is not None, "nothing is handed out"
         self.check()
         self.stop()
 
@@ -200,6 +253,7 @@ class LivesTest(CrashTest):
     def setUp(self):
         super().setUp()
         self.lives = {}
+        self.reads = 0  # by consumers; about right, because several threads add to it
 
     def values_of(self, rotated):
         return self.lives[rotated].given
@@ -235,7 +289,7 @@ class LivesTest(CrashTest):
                     story = life.story() if life is not None else ""
                     failures.append(f"{job}: {error!r}\n{story}")
                     if life is not None:
-                        life.agent.kill()
+                        life.kill()
                     life = None  # whatever state it is in, the next job gets a new one
 
         count = min(LIVES, len(jobs))

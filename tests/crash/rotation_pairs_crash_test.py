@@ -46,7 +46,8 @@ class _PairsCrashTest(LivesTest):
                 life.recovered()
         self.share(first, list(enumerate(points)), crash_twice)
         self.assertGreater(len(killed), len(points) // 3)
-        print(f"{self.rotated_class.__name__}: killed twice at {len(killed)} pairs of points")
+        print(f"{self.rotated_class.__name__}: killed twice at {len(killed)} pairs of points, "
+              f"{self.reads} reads, none of them a dead key")
 
 
 CASES = [type(f"{rotated.__name__}PairsTest", (_PairsCrashTest,), {"rotated_class": rotated})
