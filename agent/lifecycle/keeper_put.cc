@@ -94,19 +94,20 @@ absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request,
 void Keeper::ReportLostKey(const std::string& name) {
   const CredentialState& state = *ledger_.Find(name);
   const auto provider = ProviderOf(name);
-  if (!provider.ok() || !WaitsForPerson(state) || state.record.last_version == 0 || state.rotation ||
+  if (!provider.ok() || !WaitsForPerson(state) || state.record.last_version == 0 ||
+      state.rotation ||
       (*provider)->traits().provider_class != providers::ProviderClass::kSelfRoll) {
     return;
   }
-  deps_.failures.Open({.code = observe::FailureCode::kRotationFailed,
-                       .credential = name,
-                       .provider = state.record.spec.provider(),
-                       .provider_class = providers::ProviderClassName(
-                           providers::ProviderClass::kSelfRoll),
-                       .attempt = state.record.consecutive_failures,
-                       .cause = "key_lost",
-                       .runway = absl::ZeroDuration(),
-                       .detail = rotation::LostKeyDetail(name)});
+  deps_.failures.Open(
+      {.code = observe::FailureCode::kRotationFailed,
+       .credential = name,
+       .provider = state.record.spec.provider(),
+       .provider_class = providers::ProviderClassName(providers::ProviderClass::kSelfRoll),
+       .attempt = state.record.consecutive_failures,
+       .cause = "key_lost",
+       .runway = absl::ZeroDuration(),
+       .detail = rotation::LostKeyDetail(name)});
 }
 
 // The next key of a manual provider: checked, tried at the provider, then promoted like any other.

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What crash tests share: an agent that dies at a named point, or whose n-th commit fails, and the list
-of points that one undisturbed run passes."""
+"""What crash tests share: an agent that dies at a named point, or whose n-th commit fails, and the
+list of points that one undisturbed run passes."""
 
 import os
 import signal

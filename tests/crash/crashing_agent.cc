@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // keyturnd with its crash points observed: the very program, killed, or refused a commit, where a
 // test says. Three environment variables. KEYTURN_CRASH_LOG names a file to which each point passed
-// is appended. KEYTURN_CRASH_AT=POINT:N kills the process with SIGKILL at the N-th passing of POINT,
-// or of any point of a rotation when POINT is "*". KEYTURN_FAIL_COMMIT=N:KIND lets the N-th commit
-// of a rotation fail, KIND being disk_full, broken_disk, unknown_before or unknown_after.
+// is appended. KEYTURN_CRASH_AT=POINT:N kills the process with SIGKILL at the N-th passing of
+// POINT, or of any point of a rotation when POINT is "*". KEYTURN_FAIL_COMMIT=N:KIND lets the N-th
+// commit of a rotation fail, KIND being disk_full, broken_disk, unknown_before or unknown_after.
 #include <fcntl.h>
 #include <signal.h>
 #include <unistd.h>
@@ -50,9 +50,7 @@ void Observe(absl::string_view point) {
   }
 }
 
-keyturn::store::Backend& Decorate(keyturn::store::Backend& real) {
-  return g_backend.emplace(real);
-}
+keyturn::store::Backend& Decorate(keyturn::store::Backend& real) { return g_backend.emplace(real); }
 
 bool ReadFault(absl::string_view name) {
   if (name == "disk_full") {

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Every commit of a rotation fails once: the disk is full, the disk is broken, or the store cannot say
-whether it wrote. The step is held and tried again, the rotation ends by itself, nothing is lost and
-nothing is left over; STORE_FULL is in the log, and its RESOLVED.
+"""Every commit of a rotation fails once: the disk is full, the disk is broken, or the store cannot
+say whether it wrote. The step is held and tried again, the rotation ends by itself, nothing is lost
+and nothing is left over; STORE_FULL is in the log, and its RESOLVED.
 
 When the store cannot say, it reads back: it finds what it wrote, or fails as for a broken disk.
 """

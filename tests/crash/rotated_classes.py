@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One service and one credential at it for every provider class: how the first key comes, how a rotation
-is begun, which keys the service holds and whether it accepts one.
+"""One service and one credential at it for every provider class: how the first key comes, how a
+rotation is begun, which keys the service holds and whether it accepts one.
 
-A Rotated belongs to one agent. Class listed runs against the sandbox's Dify and class tagged against
-npm's verdaccio, class chosen against Redis through its plugin; the others against the local services of
-tests/integration.
+A Rotated belongs to one agent. Class listed runs against the sandbox's Dify and class tagged
+against npm's verdaccio, class chosen against Redis through its plugin; the others against the local
+services of tests/integration.
 """
 
 import json
@@ -38,8 +38,8 @@ _IN_PLACE = _points(("creating", "proving", "closed"), ("creating", "proving"), 
 
 
 class Rotated:
-    """Subclasses start `service` and say what differs. `expected` are points that a rotation of this
-    class passes at least."""
+    """Subclasses start `service` and say what differs. `expected` are points that a rotation of
+    this class passes at least."""
 
     expected = _BESIDE
     # Whether the old key dies with the making of the new one.

@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The agent is killed with SIGKILL at every step of a rotation and started again, for every provider
-class: the rotation ends by itself, what is handed out works, and the service holds exactly the keys
-that the agent knows. Which steps there are is read off one undisturbed rotation; a step that is passed
-twice is two.
+"""The agent is killed with SIGKILL at every step of a rotation and started again, for every
+provider class: the rotation ends by itself, what is handed out works, and the service holds exactly
+the keys that the agent knows. Which steps there are is read off one undisturbed rotation; a step
+that is passed twice is two.
 
-Classes roll and self_roll have their stated exception: the old key dies with the making of the new one.
-A lost key of class self_roll is reported, and made again by the credential's `recovery`, or by a person
-where it says `accept_loss`. KEYTURN_CRASH_LIVES=N sets how many agents work at the same time.
+Classes roll and self_roll have their stated exception: the old key dies with the making of the new
+one. A lost key of class self_roll is reported, and made again by the credential's `recovery`, or by
+a person where it says `accept_loss`. KEYTURN_CRASH_LIVES=N sets how many agents work at the same
+time.
 """
 
 import unittest

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """Rotations that are disturbed, many of them and several at the same time.
 
-A Life is one agent with one credential at one service of its own (rotated_classes). A LivesTest shares
-a list of disturbances among some lives, each in a thread: most of a rotation is waiting. After every
-disturbance the rotation has to end by itself, and then what must hold is checked: what is handed out
-works, the service holds exactly the keys that Keyturn knows, and no key that was ever handed out
-before still works. Meanwhile a consumer reads the credential and tries it: a Get never answers with a
-key that was dead before it was asked, whatever the class.
+A Life is one agent with one credential at one service of its own (rotated_classes). A LivesTest
+shares a list of disturbances among some lives, each in a thread: most of a rotation is waiting.
+After every disturbance the rotation has to end by itself, and then what must hold is checked: what
+is handed out works, the service holds exactly the keys that Keyturn knows, and no key that was ever
+handed out before still works. Meanwhile a consumer reads the credential and tries it: a Get never
+answers with a key that was dead before it was asked, whatever the class.
 """
 
 import collections
@@ -31,8 +31,8 @@ _PLANNED_S = 600
 
 
 class Consumer:
-    """Reads the credential all the time and tries what it was given. While the agent is down, or says
-    that there is nothing, it tries again."""
+    """Reads the credential all the time and tries what it was given. While the agent is down, or
+    says that there is nothing, it tries again."""
 
     def __init__(self, socket, rotated):
         self.reads = 0
@@ -166,7 +166,7 @@ class Life:
     # --- what must hold ---
 
     def check(self):
-        """All that must hold once the rotation has ended. A late look at the list may be due yet."""
+        """All that must hold once the rotation has ended."""
         self.wait_at_rest("the end of the rotation")
         self.rotated.finish(self)
         shown = self.wait_at_rest("the end of the rotation")
@@ -211,7 +211,8 @@ class Life:
         assert may_be_dead or self.rotated.works(before), "the key that was handed out died"
 
     def killed_in_recovery(self, nth):
-        """Starts the agent, to be killed at the nth point it passes. False: it came to rest before."""
+        """Starts the agent, to be killed at the nth point it passes. False: it came to rest
+        before."""
         try:
             self.start("*", nth)
         except AssertionError:

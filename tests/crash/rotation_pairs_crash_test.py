@@ -1,15 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two kills: the agent is killed at step i of a rotation, started again, and killed at the j-th step of
-what it does then; after the third start everything has to hold as after one kill. For classes tagged,
-dual_slot and self_roll (with and without recovery).
+"""Two kills: the agent is killed at step i of a rotation, started again, and killed at the j-th
+step of what it does then; after the third start everything has to hold as after one kill. For
+classes tagged, dual_slot and self_roll (with and without recovery).
 
-By default a sample that takes about a minute: the pairs (i, j) with i + 2j divisible by SAMPLE_EVERY, one
-in seven, evenly spread over the square. The whole square, which takes about ten minutes:
+By default a sample that takes about a minute: the pairs (i, j) with i + 2j divisible by
+SAMPLE_EVERY, one in seven, evenly spread over the square. The whole square, which takes about ten
+minutes:
 
     KEYTURN_CRASH_PAIRS=all python3 rotation_pairs_crash_test.py
 
-with KEYTURN_BIN_DIR, KEYTURN_SOURCE_DIR and KEYTURN_PEERS_DIR set as for every test here, or through
-ctest -R rotation_pairs.
+with KEYTURN_BIN_DIR, KEYTURN_SOURCE_DIR and KEYTURN_PEERS_DIR set as for every test here, or
+through ctest -R rotation_pairs.
 """
 
 import itertools

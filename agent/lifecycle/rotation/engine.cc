@@ -263,7 +263,8 @@ void Engine::Finish(const std::string& name, const Close& close) {
   const bool failed = IsFailure(close.ending) && (!run.sweep_only || close.ending == Ending::kLost);
   const CredentialState* state = env_.ledger.Find(name);
   if (failed && state != nullptr) {
-    const bool for_a_person = close.ending == Ending::kLost && state->record.spec.recovery().empty();
+    const bool for_a_person =
+        close.ending == Ending::kLost && state->record.spec.recovery().empty();
     env_.failures.Open(
         {.code = FailureOf(close.ending),
          .credential = name,
