@@ -81,6 +81,9 @@ class Rotated:
     def finish(self, life):
         """What a person does after a rotation that was cut off."""
 
+    def check_reported(self, life):
+        """That the log of the last start tells what a person has to know."""
+
     def key_ids(self):
         return self.service.live_ids()
 
@@ -253,6 +256,7 @@ class SelfRoll(Rotated):
 
     def make_service(self):
         service = self._local(GitLab)
+        self.known_lost = set()
         self.first = service.issue("deploy")
         self.bystander, _ = service.issue("another")
         return service
@@ -266,6 +270,12 @@ class SelfRoll(Rotated):
              "owner": self._provider("gitlab-token-roll", {"project": self.service.PROJECT,
                                                            "token_name": "deploy"})},
             allow_gap=True, recovery="owner")
+
+    def check_reported(self, life):
+        lost = {v.version for v in life.shown().versions if v.state == "failed"} - self.known_lost
+        self.known_lost |= lost
+        reports = life.agent.events("ROTATION_FAILED", credential=NAME, cause="key_lost")
+        assert len(reports) == len(lost), f"lost: {lost}, reported: {reports}"
 
     def first_key(self, cli):
         key_id, value = self.first

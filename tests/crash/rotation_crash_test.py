@@ -27,7 +27,7 @@ class _RotationCrashTest(LivesTest):
 
         def crash(life, job):
             life.killed_at(*job)
-            life.recovered()
+            life.recovered(first_kill=True)
         self.share(first, points, crash)
         print(f"{self.rotated_class.__name__}: killed at {len(points)} points, "
               f"{self.reads} reads, none of them a dead key")

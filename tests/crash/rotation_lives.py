@@ -229,11 +229,14 @@ class Life:
                 return None  # killed in the middle of the answer
         return wait_until(ended, 40, f"the kill at point {nth} of the recovery") == "killed"
 
-    def recovered(self):
+    def recovered(self, first_kill):
+        """Starts it for good. The loss of a key may have been reported before a second kill."""
         self.start()
         # Right after a restart; only in the middle of a roll there may be nothing to hand out.
         assert self.rotated.gap or self.value() is not None, "nothing is handed out"
         self.check()
+        if first_kill:
+            self.rotated.check_reported(self)
         self.stop()
 
     def story(self):

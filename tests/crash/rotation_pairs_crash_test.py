@@ -44,7 +44,7 @@ class _PairsCrashTest(LivesTest):
                     life.stop()
                     return  # the recovery has fewer steps
                 killed.append((i, j))
-                life.recovered()
+                life.recovered(first_kill=False)
         self.share(first, list(enumerate(points)), crash_twice)
         self.assertGreater(len(killed), len(points) // 3)
         print(f"{self.rotated_class.__name__}: killed twice at {len(killed)} pairs of points, "
