@@ -102,7 +102,8 @@ struct Agent::Parts {
   std::unique_ptr<api::Server> server;
 };
 
-Agent::Agent(const Config& config, observe::ProcessLog& log) : config_(config), log_(log) {}
+Agent::Agent(const Config& config, observe::ProcessLog& log, DecorateBackend decorate)
+    : config_(config), log_(log), decorate_(decorate) {}
 
 Agent::~Agent() { Stop(); }
 
@@ -114,13 +115,14 @@ absl::Status Agent::OpenStore(ExitCode& code) {
     return backend.status();
   }
   parts_->backend = *std::move(backend);
-  const auto is_new = store::SealedStore::IsNew(*parts_->backend);
+  store::Backend& used = decorate_ == nullptr ? *parts_->backend : decorate_(*parts_->backend);
+  const auto is_new = store::SealedStore::IsNew(used);
   if (!is_new.ok()) return is_new.status();
   crypto::KeyfileKekSource kek(config_.keyfile);
   if (config_.create_keyfile && *is_new && access(config_.keyfile.c_str(), F_OK) != 0) {
     if (absl::Status s = crypto::CreateKeyfile(config_.keyfile, parts_->random); !s.ok()) return s;
   }
-  auto store = store::SealedStore::Open(*parts_->backend, kek, parts_->random, config_.agent_name);
+  auto store = store::SealedStore::Open(used, kek, parts_->random, config_.agent_name);
   if (!store.ok()) return store.status();
   parts_->store = *std::move(store);
   return absl::OkStatus();

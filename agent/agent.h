@@ -10,7 +10,15 @@
 #include "agent/config.h"
 #include "agent/observe/process_log.h"
 
+namespace keyturn::store {
+class Backend;
+}  // namespace keyturn::store
+
 namespace keyturn {
+
+// What the store is to use instead of its backend; only tests/crash has one. What it returns
+// outlives the agent.
+using DecorateBackend = store::Backend& (*)(store::Backend&);
 
 // Exit codes of keyturnd (keyturnd(8)).
 enum class ExitCode {
@@ -28,7 +36,7 @@ absl::Status CheckConfig(const Config& config);
 class Agent {
  public:
   // The log outlives the agent.
-  Agent(const Config& config, observe::ProcessLog& log);
+  Agent(const Config& config, observe::ProcessLog& log, DecorateBackend decorate = nullptr);
   ~Agent();
 
   // Returns once both sockets are served. On failure says which exit code it means.
@@ -47,6 +55,7 @@ class Agent {
 
   Config config_;
   observe::ProcessLog& log_;
+  DecorateBackend decorate_;
   std::unique_ptr<Parts> parts_;
 };
 

@@ -11,7 +11,6 @@
 #include <cstdlib>
 #include <string>
 
-#include "agent/agent.h"
 #include "agent/config.h"
 #include "agent/crypto/init.h"
 #include "agent/observe/process_log.h"
@@ -76,9 +75,10 @@ void Reload(const Flags& flags, Agent& agent, observe::Log& log) {
   observe::NotifyReady();
 }
 
-int Serve(const Flags& flags, const Config& config, const sigset_t& signals) {
+int Serve(const Flags& flags, const Config& config, const sigset_t& signals,
+          DecorateBackend decorate) {
   observe::ProcessLog log(config.log_level);
-  Agent agent(config, log);
+  Agent agent(config, log, decorate);
   ExitCode code = ExitCode::kInternal;
   if (const absl::Status started = agent.Start(code); !started.ok()) {
     return Fail(log, code, started);
@@ -104,7 +104,7 @@ int Serve(const Flags& flags, const Config& config, const sigset_t& signals) {
 
 }  // namespace
 
-int AgentMain(int argc, char** argv) {
+int AgentMain(int argc, char** argv, DecorateBackend decorate) {
   Flags flags;
   CLI::App app("Keeps API keys and OAuth tokens fresh and hands them to local services.",
                "keyturnd");
@@ -144,7 +144,7 @@ int AgentMain(int argc, char** argv) {
                 flags.dev ? "the built-in configuration" : flags.config_path.c_str());
     return 0;
   }
-  return Serve(flags, *config, signals);
+  return Serve(flags, *config, signals, decorate);
 }
 
 }  // namespace keyturn

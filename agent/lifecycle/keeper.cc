@@ -60,7 +60,10 @@ absl::Status Keeper::Start() {
     order.push_back({{RunwayOf(state, deps_.clock.WallNow()), JitterFraction(name)}, name});
   }
   std::sort(order.begin(), order.end());
-  for (const auto& [urgency, name] : order) Adopt(name, /*fetch_now=*/false);
+  for (const auto& [urgency, name] : order) {
+    Adopt(name, /*fetch_now=*/false);
+    ReportLostKey(name);
+  }
   return absl::OkStatus();
 }
 

@@ -115,6 +115,7 @@ class Keeper final : public Lifecycle {
   bool IsManual(const std::string& credential) const;
   // Whether only a person can store the next value, because there is none to go on from.
   bool WaitsForPerson(const CredentialState& state) const;
+  void ReportLostKey(const std::string& name);
   void PlanReminder(const std::string& name);
   void LookAtReminder(const std::string& name, absl::Time next);
   absl::Duration SweepEvery(const std::string& name) const;

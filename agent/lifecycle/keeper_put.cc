@@ -89,6 +89,27 @@ absl::StatusOr<v1::PutResponse> Keeper::PutNow(const v1::PutRequest& request,
   return response;
 }
 
+// A key that replaced itself and was lost waits for a person, and no attempt follows that would say
+// so again: the report may have gone with the process that found it out.
+void Keeper::ReportLostKey(const std::string& name) {
+  const CredentialState& state = *ledger_.Find(name);
+  const auto provider = ProviderOf(name);
+  if (!provider.ok() || !WaitsForPerson(state) || state.record.last_version == 0 ||
+      state.rotation ||
+      (*provider)->traits().provider_class != providers::ProviderClass::kSelfRoll) {
+    return;
+  }
+  deps_.failures.Open(
+      {.code = observe::FailureCode::kRotationFailed,
+       .credential = name,
+       .provider = state.record.spec.provider(),
+       .provider_class = providers::ProviderClassName(providers::ProviderClass::kSelfRoll),
+       .attempt = state.record.consecutive_failures,
+       .cause = "key_lost",
+       .runway = absl::ZeroDuration(),
+       .detail = rotation::LostKeyDetail(name)});
+}
+
 // The next key of a manual provider: checked, tried at the provider, then promoted like any other.
 void Keeper::Bring(const v1::PutRequest& request, base::CredentialValue value,
                    Answer<v1::PutResponse> done) {

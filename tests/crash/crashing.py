@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What crash tests share: an agent that dies at a named point, and the list of points that one
-undisturbed run passes."""
+"""What crash tests share: an agent that dies at a named point, or whose n-th commit fails, and the
+list of points that one undisturbed run passes."""
 
 import os
 import signal
@@ -16,16 +16,19 @@ __all__ = ["CrashTest", "wait_until"]
 class CrashingAgent(Agent):
     """The agent built with its crash points observed; the environment is set per start."""
 
-    def __init__(self, directory, log_path):
-        super().__init__(directory)
+    def __init__(self, directory, log_path, changes):
+        super().__init__(directory, changes=changes)
         self.argv[0] = binary("keyturnd-crashing")
         self._log_path = log_path
 
-    def run_from(self, point=None, count=1):
-        """Starts it, to be killed at the point if one is given."""
+    def run_from(self, point=None, count=1, fail_commit=None):
+        """Starts it, to be killed at the point if one is given; "*" is any point of a rotation.
+        `fail_commit`, as N:KIND, lets the N-th commit of a rotation fail."""
         self.env = {**os.environ, "KEYTURN_CRASH_LOG": self._log_path}
         if point is not None:
             self.env["KEYTURN_CRASH_AT"] = f"{point}:{count}"
+        if fail_commit is not None:
+            self.env["KEYTURN_FAIL_COMMIT"] = fail_commit
         return self.start()
 
     def wait_killed(self, what):
@@ -35,10 +38,10 @@ class CrashingAgent(Agent):
 
 
 class CrashTest(IntegrationTest):
-    def make_agent(self, name):
+    def make_agent(self, name, changes=None):
         directory = self.subdirectory(name)
         os.chmod(self.directory, 0o711)
-        agent = CrashingAgent(directory, self.path(f"{name}.points"))
+        agent = CrashingAgent(directory, self.path(f"{name}.points"), changes)
         self.processes.append(agent)
         self.addCleanup(self._end, agent)
         return agent

@@ -183,12 +183,12 @@ class Cli:
         self.uid = uid
         self.env = {**os.environ, "NO_COLOR": "1", "TERM": "dumb", **(env or {})}
 
-    def _argv(self, arguments):
+    def argv(self, *arguments):
         return [binary("keyturn"), "--socket", self.socket_path, *map(str, arguments)]
 
     def run(self, *arguments, stdin="", deadline=30):
         """Runs to the end, whatever the exit code; stdin is text."""
-        process = spawn(self._argv(arguments), env=self.env, stdin=subprocess.PIPE, uid=self.uid)
+        process = spawn(self.argv(*arguments), env=self.env, stdin=subprocess.PIPE, uid=self.uid)
         try:
             out, err = process.communicate(stdin.encode(), as_deadline(deadline).remaining())
         except subprocess.TimeoutExpired as error:
@@ -209,7 +209,7 @@ class Cli:
 
     def start(self, *arguments):
         """A command that goes on, such as watch, as a Process."""
-        return Process(self._argv(arguments), name=f"keyturn-{arguments[0]}", env=self.env,
+        return Process(self.argv(*arguments), name=f"keyturn-{arguments[0]}", env=self.env,
                        uid=self.uid).start()
 
     def apply(self, resources, directory, name="resources.yaml"):

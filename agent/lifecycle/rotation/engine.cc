@@ -22,6 +22,11 @@ bool ChangesCurrent(VersionChange change) {
 
 }  // namespace
 
+std::string LostKeyDetail(const std::string& name) {
+  return absl::StrCat("the key is lost; make another one and store it with: keyturn put ", name,
+                      " --key-id ID");
+}
+
 void RotationPoint(absl::string_view state, absl::string_view where) {
   base::CrashPoint(absl::StrCat("rotation:", state, ":", where));
 }
@@ -258,6 +263,8 @@ void Engine::Finish(const std::string& name, const Close& close) {
   const bool failed = IsFailure(close.ending) && (!run.sweep_only || close.ending == Ending::kLost);
   const CredentialState* state = env_.ledger.Find(name);
   if (failed && state != nullptr) {
+    const bool for_a_person =
+        close.ending == Ending::kLost && state->record.spec.recovery().empty();
     env_.failures.Open(
         {.code = FailureOf(close.ending),
          .credential = name,
@@ -266,8 +273,9 @@ void Engine::Finish(const std::string& name, const Close& close) {
          .attempt = run.record.attempt,
          .cause = close.cause,
          .http_status = close.http_status,
-         .next_retry = state->record.next_due,
-         .runway = RunwayOf(*state)});
+         .next_retry = for_a_person ? absl::InfinitePast() : state->record.next_due,
+         .runway = RunwayOf(*state),
+         .detail = for_a_person ? LostKeyDetail(name) : ""});
   }
   const absl::Status status =
       !failed

@@ -41,6 +41,9 @@ struct Surroundings {
 // tests/crash ends the process at each of these.
 void RotationPoint(absl::string_view state, absl::string_view where);
 
+// What a person must do about a key that is lost and that no other provider makes again.
+std::string LostKeyDetail(const std::string& name);
+
 class Engine {
  public:
   // The provider of a credential. Never null on OK.

@@ -40,6 +40,12 @@ class GitLab(NamedKeyService):
                 datetime.datetime.now(datetime.timezone.utc).date() + datetime.timedelta(days=30))
             return token.id, token.secret
 
+    def withdraw(self, ids):
+        """What a person does in the console."""
+        with self.lock:
+            for token_id in ids:
+                self.keys[token_id].revoked = True
+
     def live_ids(self):
         with self.lock:
             return {token.id for token in self.keys.values() if not token.revoked}

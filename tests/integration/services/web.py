@@ -16,6 +16,7 @@ import re
 import secrets
 import socket
 import string
+import sys
 import threading
 import urllib.parse
 
@@ -144,6 +145,15 @@ def route(method, path):
     return mark
 
 
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        """A client that was killed says nothing about the service."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
+
+
 class Service:
     """Base of every stand-in. Subclasses declare routes and say what is alive."""
 
@@ -159,8 +169,7 @@ class Service:
         for name in dir(type(self)):
             for method, pattern in getattr(getattr(type(self), name), "routes", []):
                 self._routes.append((method, pattern, getattr(self, name)))
-        self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), _handler(self))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,),
                                         name=type(self).__name__, daemon=True)

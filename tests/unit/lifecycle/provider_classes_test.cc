@@ -7,6 +7,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "agent/base/error.h"
 #include "tests/fakes/crypto_ready.h"
 #include "tests/fakes/keeper_house.h"
@@ -302,6 +303,26 @@ TEST_F(SelfRollTest, AfterALostReplyTheDeadKeyIsNotUsedAgainAndAPersonIsAsked) {
   ASSERT_TRUE(house_.Put("app/key", std::string(value.Primary()->Reveal()), id).ok());
   EXPECT_TRUE(Works());
   EXPECT_EQ(house_.log.Resolved("ROTATION_FAILED"), 1);
+}
+
+TEST_F(SelfRollTest, ALossIsReportedUntilAPersonHasPutTheNextKeyWhateverProcessFoundItOut) {
+  Use("accept_loss: true,");
+  house_.provider->InjectNext(ProviderCall::kCreate, {Kind::kLoseReply, {}, {}});
+  Rotate(/*until_done=*/true);
+  const std::string told = absl::StrJoin(house_.log.lines(), "\n");
+  EXPECT_NE(told.find("keyturn put app/key"), std::string::npos) << told;
+  EXPECT_EQ(told.find("next_retry"), std::string::npos) << "nothing is tried by itself: " << told;
+  house_.Crash();
+  house_.log.Clear();
+  ASSERT_TRUE(house_.Start().ok());
+  EXPECT_EQ(house_.log.Failures("ROTATION_FAILED"), 1);
+  const auto [id, value] = house_.provider->MakeKeyByHand();
+  ASSERT_TRUE(house_.Put("app/key", std::string(value.Primary()->Reveal()), id).ok());
+  EXPECT_EQ(house_.log.Resolved("ROTATION_FAILED"), 1);
+  house_.Crash();
+  house_.log.Clear();
+  ASSERT_TRUE(house_.Start().ok());
+  EXPECT_EQ(house_.log.Failures("ROTATION_FAILED"), 0);
 }
 
 TEST_F(SelfRollTest, AfterALostReplyTheRecoveryProviderMakesTheNext) {
