@@ -7,10 +7,7 @@ By default a sample that takes about a minute: the pairs (i, j) with i + 2j divi
 SAMPLE_EVERY, one in seven, evenly spread over the square. The whole square, which takes about ten
 minutes:
 
-    KEYTURN_CRASH_PAIRS=all python3 rotation_pairs_crash_test.py
-
-with KEYTURN_BIN_DIR, KEYTURN_SOURCE_DIR and KEYTURN_PEERS_DIR set as for every test here, or
-through ctest -R rotation_pairs.
+    KEYTURN_CRASH_PAIRS=all ctest --test-dir build/release -R rotation_pairs --verbose
 """
 
 import itertools
