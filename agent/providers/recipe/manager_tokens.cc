@@ -26,7 +26,8 @@ void ManagerTokens::Get(const base::CredentialValue& manager,
     } else if (waiting_.size() >= kWaitersMax) {
       overloaded = true;
     } else {
-      waiting_.push_back({manager, std::move(got)});
+      waiting_.push_back({manager, {}});
+      std::swap(waiting_.back().got, got);
       if (std::exchange(asking_, true)) return;
     }
   }
@@ -41,13 +42,13 @@ void ManagerTokens::Get(const base::CredentialValue& manager,
     return got(std::move(call), std::move(held));
   }
   (*exchange)(manager, [self = shared_from_this(), manager, exchange](
-                           CallResult result, std::optional<ManagerToken> token) {
-    self->Finish(manager, exchange, std::move(result), std::move(token));
+                           const CallResult& result, std::optional<ManagerToken> token) {
+    self->Finish(manager, exchange, result, std::move(token));
   });
 }
 
 void ManagerTokens::Finish(const base::CredentialValue& manager,
-                           std::shared_ptr<const Exchange> exchange, CallResult call,
+                           std::shared_ptr<const Exchange> exchange, const CallResult& call,
                            std::optional<ManagerToken> token) {
   std::vector<Waiter> waiting;
   {

@@ -42,7 +42,7 @@ class ManagerTokens : public std::enable_shared_from_this<ManagerTokens> {
     Got got;
   };
   void Finish(const base::CredentialValue& manager, std::shared_ptr<const Exchange> exchange,
-              CallResult call, std::optional<ManagerToken> token);
+              const CallResult& call, std::optional<ManagerToken> token);
 
   const base::Clock& clock_;
   absl::Mutex mutex_;
