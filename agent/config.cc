@@ -12,6 +12,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "agent/base/duration_text.h"
 #include "agent/base/file_io.h"
 #include "agent/base/strict_yaml.h"
 #include "keyturn/internal/v1/config.pb.h"
@@ -19,11 +20,9 @@
 namespace keyturn {
 namespace {
 
-constexpr size_t kConfigMax = 256 * 1024;
+using base::ToDuration;
 
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
+constexpr size_t kConfigMax = 256 * 1024;
 
 void Take(const std::string& from, std::string& into) {
   if (!from.empty()) into = from;

@@ -13,6 +13,7 @@
 #include "agent/api/status_mapping.h"
 #include "agent/api/watch_call.h"
 #include "agent/api/wiping_messages.h"
+#include "agent/base/duration_text.h"
 #include "agent/base/ids.h"
 
 namespace keyturn::api {
@@ -32,8 +33,7 @@ grpc::ServerUnaryReactor* Finish(grpc::CallbackServerContext* context, const abs
 // INVALID_ARGUMENT for less than zero.
 absl::Status MinRemaining(const v1::GetRequest& request, absl::Duration& out) {
   if (!request.has_min_remaining()) return absl::OkStatus();
-  const auto& given = request.min_remaining();
-  out = absl::Seconds(given.seconds()) + absl::Nanoseconds(given.nanos());
+  out = base::ToDuration(request.min_remaining());
   if (out >= absl::ZeroDuration()) return absl::OkStatus();
   return absl::InvalidArgumentError("min_remaining is negative");
 }

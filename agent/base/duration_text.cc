@@ -3,6 +3,8 @@
 // whole ticks and saturates instead of overflowing.
 #include "agent/base/duration_text.h"
 
+#include <google/protobuf/duration.pb.h>
+
 #include <cstdint>
 
 #include "absl/status/status.h"
@@ -108,6 +110,10 @@ std::string FormatDuration(absl::Duration duration) {
     if (count > 0) absl::StrAppend(&text, count, unit.name);
   }
   return text.empty() ? "0s" : text;
+}
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
 }
 
 }  // namespace keyturn::base

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Durations as people write them: `90d`, `1h30m`, `5s`, `250ms`, `2w`, `0s`. Pure.
+// Durations as people write them (`90d`, `1h30m`, `5s`, `250ms`, `2w`, `0s`) and as protos hold
+// them. Pure.
 #pragma once
 
 #include <string>
@@ -7,6 +8,10 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+
+namespace google::protobuf {
+class Duration;
+}
 
 namespace keyturn::base {
 
@@ -18,5 +23,7 @@ absl::StatusOr<absl::Duration> ParseDuration(absl::string_view text);
 // A text that ParseDuration reads back as the same duration (to the nanosecond), with days as the
 // largest unit.
 std::string FormatDuration(absl::Duration duration);
+
+absl::Duration ToDuration(const google::protobuf::Duration& duration);
 
 }  // namespace keyturn::base

@@ -19,6 +19,13 @@ absl::Status Refuse(absl::string_view why) {
   return base::WithReason(absl::FailedPreconditionError(why), "NOT_POSSIBLE_NOW");
 }
 
+// Lists that show secrets give the id away, and a key that replaces itself is never asked for by
+// it; elsewhere the key could never be told from others'.
+bool NeedsKeyId(providers::ProviderClass c) {
+  return c != providers::ProviderClass::kListed && c != providers::ProviderClass::kDualSlot &&
+         c != providers::ProviderClass::kSelfRoll;
+}
+
 absl::StatusOr<absl::Time> ExpiryOf(const v1::PutRequest& request, const v1::CredentialSpec& spec,
                                     absl::Time now) {
   absl::Time expires_at = store::kNever;
@@ -148,8 +155,7 @@ void Keeper::Bring(const v1::PutRequest& request, base::CredentialValue value,
          } else {
            (*answer)(base::WithReason(
                absl::InvalidArgumentError(
-                   "the provider rejects this value; nothing was changed, and the value before is "
-                   "still handed out"),
+                   "the provider rejects this value; it was not stored, and nothing was changed"),
                "VERIFY_FAILED", {{"credential", name}}));
          }
        }});
@@ -192,8 +198,7 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
   if (key && request.provider_key_id().empty()) {
     const auto provider = ProviderOf(name);
     if (!provider.ok()) return provider.status();
-    // Lists that show secrets give the id away; elsewhere the key could never be told from others'.
-    if ((*provider)->traits().provider_class != providers::ProviderClass::kListed) {
+    if (NeedsKeyId((*provider)->traits().provider_class)) {
       return absl::InvalidArgumentError(
           "the provider's id of the key is needed, or nobody could revoke it later: --key-id ID");
     }
@@ -221,10 +226,7 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
   record.last_rotated = now;
   if (key) {
     record.next_due = NextRotation(record.spec.rotate(), name, now, version.expires_at);
-    record.consecutive_failures = 0;
-    record.failure_code.clear();
-    record.failure_detail.clear();
-    record.failure_since = store::kNever;
+    record.ClearFailure();
   }
   transaction.Put(record);
   transaction.Put(version);

@@ -74,10 +74,14 @@ class Preview {
       case ProviderClass::kChosen:
         return "a secret that Keyturn chooses is set beside the one in use";
       case ProviderClass::kDualSlot: {
-        for (const std::string& slot : traits_.slots) {
-          if (old_ == nullptr || slot != old_->provider_key_id) {
-            return absl::StrCat("slot ", slot, " is regenerated");
-          }
+        // A key that was stored without its slot is told by what the slots hold.
+        if (old_ != nullptr && old_->provider_key_id.empty()) {
+          return "the slot that is not in use is regenerated";
+        }
+        // As the state machine: of two that are free, the last.
+        for (auto slot = traits_.slots.rbegin(); slot != traits_.slots.rend(); ++slot) {
+          if (old_ != nullptr && *slot == old_->provider_key_id) continue;
+          return absl::StrCat("slot ", *slot, " is regenerated");
         }
         return "the slot that is not in use is regenerated";
       }
@@ -107,7 +111,9 @@ class Preview {
       Add("wait", absl::StrCat(base::FormatDuration(traits_.cached_for),
                                ": the service may still accept the old key that long"));
     }
-    if (traits_.can_verify && traits_.cached_for > absl::ZeroDuration()) {
+    const bool only_the_key_can_tell =
+        traits_.cached_for > absl::ZeroDuration() || !traits_.can_list;
+    if (traits_.can_verify && only_the_key_can_tell) {
       Add("verify", "the old key is refused");
     }
   }

@@ -111,10 +111,6 @@ absl::Status CheckGrace(const v1::RotateSpec& spec, absl::Duration interval,
 
 }  // namespace
 
-absl::Duration ToDuration(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
-
 absl::StatusOr<double> ParseJitter(absl::string_view text) {
   if (text.empty()) return 0.1;
   double percent = 0;

@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/base/backoff.h"
+#include "agent/base/duration_text.h"
 #include "keyturn/v1/resources.pb.h"
 
 namespace keyturn::lifecycle {
@@ -76,6 +77,6 @@ absl::Status CheckSchedule(const v1::RotateSpec& spec, ScheduleMistake& mistake)
 // Retries come faster the less time is left: cap min(5 min, runway / 4), but never under 15 s.
 base::BackoffPolicy RetryPolicy(absl::Duration runway);
 
-absl::Duration ToDuration(const google::protobuf::Duration& duration);
+using base::ToDuration;
 
 }  // namespace keyturn::lifecycle

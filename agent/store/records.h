@@ -41,6 +41,14 @@ struct CredentialRecord {
   absl::Time failure_since = kNever;
   // Keys at the provider that a person has declared not to be Keyturn's.
   std::vector<std::string> disowned_key_ids;
+
+  // After a success.
+  void ClearFailure() {
+    consecutive_failures = 0;
+    failure_code.clear();
+    failure_detail.clear();
+    failure_since = kNever;
+  }
 };
 
 enum class VersionState { kPending, kCurrent, kRetiring, kRevoked, kFailed };

@@ -116,6 +116,7 @@ class Engine {
     std::vector<Follower> followers;
   };
 
+  Run NewRun(const CredentialState& state, uint32_t attempt, uint32_t tag_max_length);
   void Begin(const std::string& name, Run run, const Event& first);
   // Runs the task on the executor if this call of this run is still the one that is awaited.
   template <class Reply>

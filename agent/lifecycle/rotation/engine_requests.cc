@@ -9,6 +9,22 @@
 
 namespace keyturn::lifecycle::rotation {
 
+Engine::Run Engine::NewRun(const CredentialState& state, uint32_t attempt,
+                           uint32_t tag_max_length) {
+  Run run;
+  run.record = NewAttempt(base::NewId(env_.random), state.record.name, attempt,
+                          env_.ledger.agent_id(), tag_max_length);
+  run.record.started_at = env_.clock.WallNow();
+  run.record.old_version = state.record.current_version;
+  if (const store::VersionRecord* current = state.Current()) {
+    run.record.old_key_id = current->provider_key_id;
+  } else if (!state.versions.empty()) {
+    // Its value was lost; a key that is rolled in place is still known by its id.
+    run.record.target = state.versions.rbegin()->second.provider_key_id;
+  }
+  return run;
+}
+
 void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follower> follower) {
   const CredentialState* state = env_.ledger.Find(name);
   if (state == nullptr) return;
@@ -18,19 +34,9 @@ void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follo
     return;
   }
   auto provider = hooks_.provider_of(name);
-  Run run;
+  const providers::Traits traits = provider.ok() ? (*provider)->traits() : providers::Traits();
+  Run run = NewRun(*state, state->record.consecutive_failures + 1, traits.tag_max_length);
   run.sweep_only = sweep_only;
-  run.record =
-      NewAttempt(base::NewId(env_.random), name, state->record.consecutive_failures + 1,
-                 env_.ledger.agent_id(), provider.ok() ? (*provider)->traits().tag_max_length : 64);
-  run.record.started_at = env_.clock.WallNow();
-  run.record.old_version = state->record.current_version;
-  if (const store::VersionRecord* current = state->Current()) {
-    run.record.old_key_id = current->provider_key_id;
-  } else if (!state->versions.empty()) {
-    // Its value was lost; a key that is rolled in place is still known by its id.
-    run.record.target = state->versions.rbegin()->second.provider_key_id;
-  }
   if (follower) run.followers.push_back(*std::move(follower));
   Begin(name, std::move(run), Due{});
 }
@@ -46,13 +52,7 @@ absl::Status Engine::StartManual(const std::string& name, store::VersionRecord v
   }
   auto provider = hooks_.provider_of(name);
   if (!provider.ok()) return provider.status();
-  Run run;
-  run.record = NewAttempt(base::NewId(env_.random), name, 1, env_.ledger.agent_id(), 64);
-  run.record.started_at = env_.clock.WallNow();
-  run.record.old_version = state.record.current_version;
-  if (const store::VersionRecord* current = state.Current()) {
-    run.record.old_key_id = current->provider_key_id;
-  }
+  Run run = NewRun(state, 1, (*provider)->traits().tag_max_length);
   run.record.new_value = std::move(version.value);
   run.record.new_key_id = std::move(version.provider_key_id);
   run.record.new_expires_at = version.expires_at;

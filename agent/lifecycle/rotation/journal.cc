@@ -143,10 +143,7 @@ class Builder {
     credential_.last_rotated = context_.now;
     credential_.next_due =
         NextRotation(credential_.spec.rotate(), credential_.name, context_.now, expires_at);
-    credential_.consecutive_failures = 0;
-    credential_.failure_code.clear();
-    credential_.failure_detail.clear();
-    credential_.failure_since = store::kNever;
+    credential_.ClearFailure();
     credential_changed_ = true;
   }
 

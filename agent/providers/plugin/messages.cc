@@ -6,10 +6,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent/base/duration_text.h"
 #include "agent/base/error.h"
 
 namespace keyturn::providers {
 namespace {
+
+using base::ToDuration;
 
 namespace pb = plugin::v1;
 
@@ -21,10 +24,6 @@ constexpr int kKeysMax = 10'000;
 constexpr size_t kSentenceLengthMax = 500;
 constexpr absl::Duration kRetryAfterMax = absl::Hours(1);
 constexpr absl::Duration kWaitMax = absl::Hours(24);
-
-absl::Duration ToDuration(const google::protobuf::Duration& message) {
-  return absl::Seconds(message.seconds()) + absl::Nanoseconds(message.nanos());
-}
 
 bool IsWord(absl::string_view text) {
   return !text.empty() && text.size() <= kWordLengthMax &&

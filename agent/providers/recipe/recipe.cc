@@ -17,13 +17,11 @@
 namespace keyturn::providers {
 namespace {
 
+using base::ToDuration;
+
 namespace pb = internal::v1;
 
 constexpr uint32_t kTagLengthDefault = 64;
-
-absl::Duration ToDuration(const google::protobuf::Duration& d) {
-  return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
-}
 
 ProviderClass ToClass(pb::RecipeClass recipe_class) {
   switch (recipe_class) {

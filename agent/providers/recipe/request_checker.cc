@@ -9,6 +9,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "agent/base/duration_text.h"
 #include "agent/providers/recipe/recipe_checker.h"
 
 namespace keyturn::providers {
@@ -17,6 +18,8 @@ namespace pb = internal::v1;
 
 namespace {
 
+using base::ToDuration;
+
 constexpr int kStepsMax = 8;
 constexpr absl::Duration kJwtLifetimeMax = absl::Hours(1);
 constexpr absl::Duration kRepeatMax = absl::Minutes(5);
@@ -24,10 +27,6 @@ constexpr absl::Duration kRepeatMax = absl::Minutes(5);
 base::YamlPath operator/(base::YamlPath path, std::string step) {
   path.push_back(std::move(step));
   return path;
-}
-
-absl::Duration ToDuration(const google::protobuf::Duration& d) {
-  return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
 }
 
 const char* DefaultMethod(RecipeCall call, bool is_step) {

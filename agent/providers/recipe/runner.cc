@@ -283,14 +283,11 @@ struct RecipeProvider::Shared : std::enable_shared_from_this<Shared> {
   // True if the request is sent again after its pause.
   bool Repeat(const std::shared_ptr<Chain>& chain, const RecipeRequest& request) const {
     if (!request.spec.has_repeat() || setup.executor == nullptr) return false;
-    const auto to_duration = [](const google::protobuf::Duration& d) {
-      return absl::Seconds(d.seconds()) + absl::Nanoseconds(d.nanos());
-    };
     const base::BootTime now = clock.BootNow();
-    const absl::Duration up_to = to_duration(request.spec.repeat().up_to());
+    const absl::Duration up_to = base::ToDuration(request.spec.repeat().up_to());
     if (!chain->repeat_until.has_value()) chain->repeat_until = now + up_to;
     if (now >= *chain->repeat_until) return false;
-    setup.executor->After(to_duration(request.spec.repeat().every()),
+    setup.executor->After(base::ToDuration(request.spec.repeat().every()),
                           [self = shared_from_this(), chain] { self->NextRequest(chain); });
     return true;
   }

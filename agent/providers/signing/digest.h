@@ -9,8 +9,6 @@
 
 namespace keyturn::providers {
 
-// 32 bytes.
-std::string Sha256(absl::string_view message);
 // 64 digits, lower case.
 std::string Sha256Hex(absl::string_view message);
 // 32 bytes. A Secret, because it may itself be the key of the next step.

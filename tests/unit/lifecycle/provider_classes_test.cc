@@ -278,6 +278,14 @@ TEST_F(SelfRollTest, TheKeyReplacesItself) {
   EXPECT_FALSE(house_.provider->Works(old));
 }
 
+TEST_F(SelfRollTest, TheFirstKeyNeedsNoId) {
+  ASSERT_TRUE(house_.Apply(Yaml("allow_gap: true, accept_loss: true,", "30d")).ok());
+  const auto [id, value] = house_.provider->MakeKeyByHand();
+  ASSERT_TRUE(house_.Put("app/key", std::string(value.Primary()->Reveal())).ok());
+  ASSERT_EQ(Rotate(/*until_done=*/true), absl::OkStatus());
+  EXPECT_TRUE(Works());
+}
+
 TEST_F(SelfRollTest, AfterALostRequestItIsSentOnceMore) {
   Use("accept_loss: true,");
   house_.provider->InjectNext(ProviderCall::kCreate, {Kind::kLoseRequest, {}, {}});

@@ -94,6 +94,11 @@ TEST(RotationPreview, SaysWhatItWouldDoToWhat) {
   traits.provider_class = ProviderClass::kDualSlot;
   traits.slots = {"slot1", "slot2"};
   EXPECT_EQ(DetailOf(State(true), traits, "create"), "slot slot2 is regenerated\n");
+  EXPECT_EQ(DetailOf(State(false), traits, "create"), "slot slot2 is regenerated\n")
+      << "not the one that people tend to begin with";
+  CredentialState without_id = State(true);
+  without_id.versions[4].provider_key_id.clear();
+  EXPECT_EQ(DetailOf(without_id, traits, "create"), "the slot that is not in use is regenerated\n");
   traits.provider_class = ProviderClass::kRoll;
   EXPECT_TRUE(absl::StrContains(DetailOf(State(true), traits, "create"), "dies at once"));
 
