@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-# How the code is compiled: the flavour (release, debug, asan, tsan, fuzz), warnings, hardening,
-# the linker and the compiler cache. Flags for our own code live on the interface target
+# How the code is compiled: the flavour (release, debug, asan, tsan, fuzz, coverage), warnings,
+# hardening, the linker and the compiler cache. Flags for our own code live on the interface target
 # keyturn_flags; flags that must reach every object (sanitizers, hardening) are global.
 
-set(KEYTURN_FLAVOUR "release" CACHE STRING "release, debug, asan, tsan or fuzz")
-set_property(CACHE KEYTURN_FLAVOUR PROPERTY STRINGS release debug asan tsan fuzz)
-if(NOT KEYTURN_FLAVOUR MATCHES "^(release|debug|asan|tsan|fuzz)$")
+set(KEYTURN_FLAVOUR "release" CACHE STRING
+    "release, debug, asan, tsan, fuzz or coverage")
+set_property(CACHE KEYTURN_FLAVOUR PROPERTY STRINGS release debug asan tsan fuzz
+             coverage)
+if(NOT KEYTURN_FLAVOUR MATCHES "^(release|debug|asan|tsan|fuzz|coverage)$")
   message(FATAL_ERROR "KEYTURN_FLAVOUR is '${KEYTURN_FLAVOUR}'; "
-                      "it can be release, debug, asan, tsan or fuzz")
+                      "it can be release, debug, asan, tsan, fuzz or coverage")
 endif()
 if(NOT CMAKE_BUILD_TYPE)
   if(KEYTURN_FLAVOUR STREQUAL "debug")
@@ -66,6 +68,17 @@ if(kt_sanitize)
     add_compile_options(-U__SANITIZE_THREAD__ -U__SANITIZE_ADDRESS__)
   endif()
 endif()
+
+# --- Coverage -------------------------------------------------------------------------------------
+# Only what is measured is compiled to be counted, without optimization, which merges branches; the
+# rest runs at full speed, or the models would take an hour.
+function(keyturn_counted target)
+  if(KEYTURN_FLAVOUR STREQUAL "coverage")
+    target_compile_options(${target} PRIVATE -O0 -U_FORTIFY_SOURCE --coverage
+                           -fprofile-update=atomic)
+    target_link_options(${target} PUBLIC --coverage)
+  endif()
+endfunction()
 
 # --- Hardening ------------------------------------------------------------------------------------
 foreach(flag -fstack-protector-strong -fstack-clash-protection -fcf-protection)

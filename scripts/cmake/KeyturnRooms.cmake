@@ -38,6 +38,7 @@ keyturn_room(authz      keyturn_authn ${kt_ground} keyturn_proto)
 keyturn_room(api        keyturn_audit keyturn_authn keyturn_authz keyturn_credential
                         keyturn_lifecycle ${kt_ground} keyturn_grpc_proto kt_grpc
                         kt_grpc_reflection kt_json)
+keyturn_counted(keyturn_lifecycle)
 set(KEYTURN_ROOMS base observe crypto net audit store providers lifecycle credential authn authz
                   api)
 

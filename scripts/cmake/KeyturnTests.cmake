@@ -43,6 +43,9 @@ endfunction()
 function(keyturn_test)
   cmake_parse_arguments(arg "RUN_SERIAL;NO_MAIN" "NAME;TIMEOUT" "LABELS;SOURCES;LIBS;ARGS" ${ARGN})
   add_executable(${arg_NAME} ${arg_SOURCES})
+  # First the C++ library itself: without optimization every fake has its own copy of some of that
+  # library's templates, and the linker would take a fake, with all it needs, to get at them.
+  target_link_libraries(${arg_NAME} PRIVATE stdc++)
   if(NOT arg_NO_MAIN)
     target_link_libraries(${arg_NAME} PRIVATE GTest::gmock_main)
   endif()
