@@ -27,7 +27,7 @@
 #include "agent/net/egress.h"
 #include "agent/net/url.h"
 #include "agent/observe/failures.h"
-#include "agent/providers/oauth/http_token_endpoint.h"
+#include "agent/providers/oauth/http_authorization_server.h"
 #include "agent/providers/plugin/plugin_host.h"
 #include "agent/providers/plugin/plugin_registry.h"
 #include "agent/providers/recipe/recipe_registry.h"
@@ -91,7 +91,7 @@ struct Agent::Parts {
   std::unique_ptr<providers::RecipeRegistry> recipes;
   std::optional<providers::PluginHost> plugins;
   std::optional<providers::PluginRegistry> registry;
-  std::optional<providers::HttpTokenEndpoint> token_endpoint;
+  std::optional<providers::HttpAuthorizationServer> authorization_server;
   credential::Snapshot snapshot;
   credential::WatchHub watch_hub;
   credential::Publisher publisher{snapshot, watch_hub};
@@ -146,7 +146,7 @@ absl::Status Agent::OpenProviders() {
   parts_->recipes = *std::move(recipes);
   OpenPlugins();
   parts_->registry.emplace(*parts_->recipes, *parts_->plugins);
-  parts_->token_endpoint.emplace(*parts_->http, config_.http_timeout);
+  parts_->authorization_server.emplace(*parts_->http, config_.http_timeout);
   return absl::OkStatus();
 }
 
@@ -208,7 +208,7 @@ void Agent::MakeLifecycle() {
                                                    .log = log_,
                                                    .failures = *p.failures,
                                                    .sink = p.publisher,
-                                                   .token_endpoint = *p.token_endpoint,
+                                                   .authorization_server = *p.authorization_server,
                                                    .checks = std::move(checks),
                                                    .on_policies = std::move(on_policies),
                                                    .has_ended = authn::HasEnded});

@@ -22,6 +22,7 @@ constexpr bool kLook = false;
 uint64_t VersionOf(const v1::PutResponse& response) { return response.version(); }
 uint64_t VersionOf(const v1::UndoResponse& response) { return response.version(); }
 uint64_t VersionOf(const v1::RefreshResponse& response) { return response.version(); }
+uint64_t VersionOf(const v1::FinishLoginResponse& response) { return response.version(); }
 template <class Response>
 uint64_t VersionOf(const Response&) {
   return 0;
@@ -225,6 +226,60 @@ grpc::ServerUnaryReactor* AdminService::TestRecipe(grpc::CallbackServerContext* 
   event.name = absl::StrCat("recipe ", absl::Utf8SafeCEscape(request->recipe().substr(0, 64)));
   return Call(context, allowed, std::move(event), kChange, response,
               [&](auto answer) { lifecycle_.TestRecipe(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::StartLogin(grpc::CallbackServerContext* context,
+                                                   const v1::StartLoginRequest* request,
+                                                   v1::StartLoginResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("StartLogin", request->name(), event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.StartLogin(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::FinishLogin(grpc::CallbackServerContext* context,
+                                                    const v1::FinishLoginRequest* request,
+                                                    v1::FinishLoginResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("FinishLogin", "", event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.FinishLogin(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::Revoke(grpc::CallbackServerContext* context,
+                                               const v1::RevokeRequest* request,
+                                               v1::RevokeResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("Revoke", request->name(), event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.Revoke(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::TestCredential(grpc::CallbackServerContext* context,
+                                                       const v1::TestCredentialRequest* request,
+                                                       v1::TestCredentialResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = AuthorizeNamed("TestCredential", request->name(), event);
+  return Call(context, allowed, std::move(event), kChange, response,
+              [&](auto answer) { lifecycle_.TestCredential(*request, std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::ListPresets(grpc::CallbackServerContext* context,
+                                                    const v1::ListPresetsRequest*,
+                                                    v1::ListPresetsResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("ListPresets", "", event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.ListPresets(std::move(answer)); });
+}
+
+grpc::ServerUnaryReactor* AdminService::ShowPreset(grpc::CallbackServerContext* context,
+                                                   const v1::ShowPresetRequest* request,
+                                                   v1::ShowPresetResponse* response) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("ShowPreset", "", event);
+  return Call(context, allowed, std::move(event), kLook, response,
+              [&](auto answer) { lifecycle_.ShowPreset(*request, std::move(answer)); });
 }
 
 grpc::ServerUnaryReactor* AdminService::Status(grpc::CallbackServerContext* context,

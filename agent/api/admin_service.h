@@ -75,6 +75,24 @@ class AdminService final : public v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* Status(grpc::CallbackServerContext* context,
                                    const v1::StatusRequest* request,
                                    v1::StatusResponse* response) override;
+  grpc::ServerUnaryReactor* StartLogin(grpc::CallbackServerContext* context,
+                                       const v1::StartLoginRequest* request,
+                                       v1::StartLoginResponse* response) override;
+  grpc::ServerUnaryReactor* FinishLogin(grpc::CallbackServerContext* context,
+                                        const v1::FinishLoginRequest* request,
+                                        v1::FinishLoginResponse* response) override;
+  grpc::ServerUnaryReactor* Revoke(grpc::CallbackServerContext* context,
+                                   const v1::RevokeRequest* request,
+                                   v1::RevokeResponse* response) override;
+  grpc::ServerUnaryReactor* TestCredential(grpc::CallbackServerContext* context,
+                                           const v1::TestCredentialRequest* request,
+                                           v1::TestCredentialResponse* response) override;
+  grpc::ServerUnaryReactor* ListPresets(grpc::CallbackServerContext* context,
+                                        const v1::ListPresetsRequest* request,
+                                        v1::ListPresetsResponse* response) override;
+  grpc::ServerUnaryReactor* ShowPreset(grpc::CallbackServerContext* context,
+                                       const v1::ShowPresetRequest* request,
+                                       v1::ShowPresetResponse* response) override;
   grpc::ServerUnaryReactor* Undo(grpc::CallbackServerContext* context,
                                  const v1::UndoRequest* request,
                                  v1::UndoResponse* response) override;

@@ -210,29 +210,47 @@ grpc::ServerWriteReactor<v1::WatchResponse>* CredentialService::Watch(
   return WatchCall::Start(*this, *request);
 }
 
-grpc::ServerUnaryReactor* CredentialService::Acknowledge(grpc::CallbackServerContext* context,
-                                                         const v1::AcknowledgeRequest* request,
-                                                         v1::AcknowledgeResponse* response) {
-  const std::string& name = request->name();
+// What a caller tells about a version that it was given.
+template <class Response, class Start>
+grpc::ServerUnaryReactor* CredentialService::Hear(grpc::CallbackServerContext* context,
+                                                  const char* method, const std::string& name,
+                                                  uint64_t version, Response* response,
+                                                  Start start) {
   authz::Decision decision;
-  const absl::Status allowed = Authorize("Acknowledge", name, decision);
+  const absl::Status allowed = Authorize(method, name, decision);
   if (!allowed.ok()) return Finish(context, allowed);
   auto* call = new PendingCall;
   // `this` and `response` may be gone when the answer comes, unless it claims the call.
-  lifecycle_.Acknowledge(
-      policy_.principal_text(), *request,
-      [this, name, version = request->version(), decision = std::move(decision), response,
-       handle = call->handle()](absl::StatusOr<v1::AcknowledgeResponse> answer) {
-        if (!handle.Claim()) return;
-        if (answer.ok()) {
-          audit_.Acknowledged(name, version, decision);
-          response->Swap(&*answer);
-        } else {
-          audit_.Failed("Acknowledge", name, answer.status(), decision);
-        }
-        handle.Finish(ToGrpc(answer.status()));
-      });
+  start([this, method, name, version, decision = std::move(decision), response,
+         handle = call->handle()](absl::StatusOr<Response> answer) {
+    if (!handle.Claim()) return;
+    if (answer.ok()) {
+      audit_.Heard(method, name, version, decision);
+      response->Swap(&*answer);
+    } else {
+      audit_.Failed(method, name, answer.status(), decision);
+    }
+    handle.Finish(ToGrpc(answer.status()));
+  });
   return call;
+}
+
+grpc::ServerUnaryReactor* CredentialService::Acknowledge(grpc::CallbackServerContext* context,
+                                                         const v1::AcknowledgeRequest* request,
+                                                         v1::AcknowledgeResponse* response) {
+  return Hear(context, "Acknowledge", request->name(), request->version(), response,
+              [&](auto answer) {
+                lifecycle_.Acknowledge(policy_.principal_text(), *request, std::move(answer));
+              });
+}
+
+grpc::ServerUnaryReactor* CredentialService::ReportRejected(
+    grpc::CallbackServerContext* context, const v1::ReportRejectedRequest* request,
+    v1::ReportRejectedResponse* response) {
+  return Hear(context, "ReportRejected", request->name(), request->version(), response,
+              [&](auto answer) {
+                lifecycle_.ReportRejected(policy_.principal_text(), *request, std::move(answer));
+              });
 }
 
 grpc::ServerUnaryReactor* CredentialService::WhoAmI(grpc::CallbackServerContext* context,

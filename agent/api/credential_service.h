@@ -43,6 +43,9 @@ class CredentialService final : public v1::Credentials::CallbackService {
   grpc::ServerUnaryReactor* Acknowledge(grpc::CallbackServerContext* context,
                                         const v1::AcknowledgeRequest* request,
                                         v1::AcknowledgeResponse* response) override;
+  grpc::ServerUnaryReactor* ReportRejected(grpc::CallbackServerContext* context,
+                                           const v1::ReportRejectedRequest* request,
+                                           v1::ReportRejectedResponse* response) override;
   grpc::ServerUnaryReactor* WhoAmI(grpc::CallbackServerContext* context,
                                    const v1::WhoAmIRequest* request,
                                    v1::WhoAmIResponse* response) override;
@@ -58,6 +61,10 @@ class CredentialService final : public v1::Credentials::CallbackService {
   grpc::ServerUnaryReactor* GetLater(grpc::CallbackServerContext* context, const std::string& name,
                                      absl::Duration min_remaining, authz::Decision decision,
                                      v1::GetResponse* response);
+  template <class Response, class Start>
+  grpc::ServerUnaryReactor* Hear(grpc::CallbackServerContext* context, const char* method,
+                                 const std::string& name, uint64_t version, Response* response,
+                                 Start start);
   absl::Duration TimeLeft(const grpc::CallbackServerContext& context) const;
   void FillResult(const absl::Status& status, const authz::Decision& decision,
                   v1::Credential* credential, v1::BatchGetResult& result);

@@ -25,9 +25,9 @@ void ReadAudit::Given(const char* method, absl::string_view name, uint64_t versi
   }
 }
 
-void ReadAudit::Acknowledged(absl::string_view name, uint64_t version,
-                             const authz::Decision& decision) {
-  Record("Acknowledge", name, version, true, decision.rule, absl::OkStatus());
+void ReadAudit::Heard(const char* method, absl::string_view name, uint64_t version,
+                      const authz::Decision& decision) {
+  Record(method, name, version, true, decision.rule, absl::OkStatus());
 }
 
 void ReadAudit::Failed(const char* method, absl::string_view name, const absl::Status& status,

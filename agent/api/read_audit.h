@@ -23,7 +23,8 @@ class ReadAudit {
 
   void Given(const char* method, absl::string_view name, uint64_t version,
              const authz::Decision& decision);
-  void Acknowledged(absl::string_view name, uint64_t version, const authz::Decision& decision);
+  void Heard(const char* method, absl::string_view name, uint64_t version,
+             const authz::Decision& decision);
   void Failed(const char* method, absl::string_view name, const absl::Status& status,
               const authz::Decision& decision);
   void Denied(const char* method, absl::string_view name);

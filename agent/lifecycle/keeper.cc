@@ -36,7 +36,7 @@ Keeper::Keeper(const Dependencies& dependencies)
     : deps_(dependencies),
       ledger_(dependencies.store, [this] { TakeDeliveries(); }),
       refresher_({ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures, deps_.log,
-                  deps_.token_endpoint},
+                  deps_.authorization_server},
                  [this](const std::string& name) { Publish(name); }),
       engine_({ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures, deps_.log},
               {[this](const std::string& name) { return ProviderOf(name); },

@@ -23,8 +23,8 @@
 #include "agent/lifecycle/views.h"
 #include "agent/observe/failures.h"
 #include "agent/observe/log.h"
+#include "agent/providers/authorization_server.h"
 #include "agent/providers/registry.h"
-#include "agent/providers/token_endpoint.h"
 
 namespace keyturn::lifecycle {
 
@@ -39,7 +39,7 @@ class Keeper final : public Lifecycle {
     observe::Log& log;
     observe::Failures& failures;
     VersionSink& sink;
-    providers::TokenEndpoint& token_endpoint;
+    providers::AuthorizationServer& authorization_server;
     ResourceChecks checks;
     // Called with all policies at start and after each change.
     std::function<void(const Policies&)> on_policies;
@@ -74,6 +74,15 @@ class Keeper final : public Lifecycle {
   void ListRecipes(Answer<v1::ListRecipesResponse> done) override;
   void ShowRecipe(v1::ShowRecipeRequest request, Answer<v1::ShowRecipeResponse> done) override;
   void TestRecipe(v1::TestRecipeRequest request, Answer<v1::TestRecipeResponse> done) override;
+  void StartLogin(v1::StartLoginRequest request, Answer<v1::StartLoginResponse> done) override;
+  void FinishLogin(v1::FinishLoginRequest request, Answer<v1::FinishLoginResponse> done) override;
+  void Revoke(v1::RevokeRequest request, Answer<v1::RevokeResponse> done) override;
+  void TestCredential(v1::TestCredentialRequest request,
+                      Answer<v1::TestCredentialResponse> done) override;
+  void ListPresets(Answer<v1::ListPresetsResponse> done) override;
+  void ShowPreset(v1::ShowPresetRequest request, Answer<v1::ShowPresetResponse> done) override;
+  void ReportRejected(std::string principal, v1::ReportRejectedRequest request,
+                      Answer<v1::ReportRejectedResponse> done) override;
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;
 

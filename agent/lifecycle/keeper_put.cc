@@ -8,6 +8,7 @@
 #include "agent/base/error.h"
 #include "agent/lifecycle/class_rules.h"
 #include "agent/lifecycle/keeper.h"
+#include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
@@ -165,9 +166,10 @@ void Keeper::Bring(const v1::PutRequest& request, base::CredentialValue value,
 absl::Status Keeper::PutRefreshToken(const CredentialState& state,
                                      const base::CredentialValue& value) {
   const std::string name = state.record.name;
-  if (state.record.spec.oauth().grant() != v1::REFRESH_TOKEN) {
-    return Refuse(absl::StrCat(
-        "\"", name, "\" gets its tokens with client_credentials; there is nothing to put"));
+  if (!oauth::UsesRefreshToken(state.record.spec)) {
+    return Refuse(absl::StrCat("\"", name,
+                               "\" gets its tokens without a refresh token; there is nothing to "
+                               "put"));
   }
   if (value.fields.size() != 1 || value.primary != "refresh_token") {
     return absl::InvalidArgumentError("an OAuth credential takes one field, refresh_token");
@@ -175,7 +177,8 @@ absl::Status Keeper::PutRefreshToken(const CredentialState& state,
   store::RefreshRecord refresh;
   refresh.credential = name;
   refresh.refresh_token = *value.Primary();
-  refresh.refresh_token_since = deps_.clock.WallNow();
+  refresh.refresh_token_since = refresh.consented_at = deps_.clock.WallNow();
+  if (state.refresh) refresh.dpop_key = state.refresh->dpop_key;
   store::Transaction transaction;
   transaction.Put(std::move(refresh));
   if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;

@@ -47,6 +47,20 @@ class Lifecycle : public Freshness {
   // Makes the calls that change nothing. Sends the named credentials' values to the endpoint named.
   virtual void TestRecipe(v1::TestRecipeRequest request, Answer<v1::TestRecipeResponse> done) = 0;
 
+  virtual void StartLogin(v1::StartLoginRequest request, Answer<v1::StartLoginResponse> done) = 0;
+  // For the device flow `done` comes when the person has decided or the code ran out.
+  virtual void FinishLogin(v1::FinishLoginRequest request,
+                           Answer<v1::FinishLoginResponse> done) = 0;
+  virtual void Revoke(v1::RevokeRequest request, Answer<v1::RevokeResponse> done) = 0;
+  virtual void TestCredential(v1::TestCredentialRequest request,
+                              Answer<v1::TestCredentialResponse> done) = 0;
+  virtual void ListPresets(Answer<v1::ListPresetsResponse> done) = 0;
+  // NO_SUCH_PRESET.
+  virtual void ShowPreset(v1::ShowPresetRequest request, Answer<v1::ShowPresetResponse> done) = 0;
+  // RESOURCE_EXHAUSTED when the principal reports too often.
+  virtual void ReportRejected(std::string principal, v1::ReportRejectedRequest request,
+                              Answer<v1::ReportRejectedResponse> done) = 0;
+
   virtual void Calendar(v1::CalendarRequest request, Answer<v1::CalendarResponse> done) = 0;
 
   // `step` for each state the rotation enters, then `done`: OK when the new key is handed out (or,

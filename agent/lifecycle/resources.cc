@@ -14,6 +14,7 @@
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/class_rules.h"
+#include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
@@ -306,9 +307,10 @@ std::string NoteFor(const std::string& name, const v1::CredentialSpec& spec) {
           "rotates ",
           ScheduleText(spec.rotate()));
     case v1::OAUTH_TOKEN:
-      return spec.oauth().grant() == v1::REFRESH_TOKEN
+      if (oauth::HasLogin(spec)) return absl::StrCat("needs consent: keyturn login ", name);
+      return oauth::UsesRefreshToken(spec)
                  ? absl::StrCat("needs a refresh token: keyturn put ", name)
-                 : "a first token will be fetched once its client secret has a value";
+                 : "a first token will be fetched once the secrets it needs have values";
     default:
       return absl::StrCat("needs a value: keyturn put ", name);
   }

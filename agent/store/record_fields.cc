@@ -184,6 +184,9 @@ void ToMessage(const RefreshRecord& record, pb::StoredRefresh& message) {
   StoreTime(record.inflight_since, message, &M::mutable_inflight_since);
   message.set_in_doubt(record.in_doubt);
   message.set_needs_consent(record.needs_consent);
+  StoreTime(record.consented_at, message, &M::mutable_consented_at);
+  StoreTime(record.last_used_at, message, &M::mutable_last_used_at);
+  message.set_dpop_key(record.dpop_key.Reveal().data(), record.dpop_key.size());
 }
 
 absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRefresh& message) {
@@ -198,6 +201,9 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRefresh& m
   record.inflight_since = LoadTime(message.has_inflight_since(), message.inflight_since());
   record.in_doubt = message.in_doubt();
   record.needs_consent = message.needs_consent();
+  record.consented_at = LoadTime(message.has_consented_at(), message.consented_at());
+  record.last_used_at = LoadTime(message.has_last_used_at(), message.last_used_at());
+  record.dpop_key = base::Secret(message.dpop_key());
   return Record(std::move(record));
 }
 

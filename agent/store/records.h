@@ -114,6 +114,10 @@ struct RefreshRecord {
   absl::Time inflight_since = kNever;
   bool in_doubt = false;
   bool needs_consent = false;
+  absl::Time consented_at = kNever;
+  absl::Time last_used_at = kNever;
+  // PEM; empty unless tokens are bound to a key (RFC 9449).
+  base::Secret dpop_key;
 };
 
 // Who was given which version of a credential.

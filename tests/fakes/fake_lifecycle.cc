@@ -189,6 +189,42 @@ void FakeLifecycle::TestRecipe(v1::TestRecipeRequest request,
   Answer(absl::StrCat("TestRecipe ", request.recipe()), v1::TestRecipeResponse(), std::move(done));
 }
 
+void FakeLifecycle::StartLogin(v1::StartLoginRequest request,
+                               lifecycle::Answer<v1::StartLoginResponse> done) {
+  v1::StartLoginResponse response;
+  response.set_login_id("login-1");
+  Answer(absl::StrCat("StartLogin ", request.name()), std::move(response), std::move(done));
+}
+void FakeLifecycle::FinishLogin(v1::FinishLoginRequest request,
+                                lifecycle::Answer<v1::FinishLoginResponse> done) {
+  v1::FinishLoginResponse response;
+  response.set_version(1);
+  Answer(absl::StrCat("FinishLogin ", request.login_id()), std::move(response), std::move(done));
+}
+void FakeLifecycle::Revoke(v1::RevokeRequest request, lifecycle::Answer<v1::RevokeResponse> done) {
+  Answer(absl::StrCat("Revoke ", request.name()), v1::RevokeResponse(), std::move(done));
+}
+void FakeLifecycle::TestCredential(v1::TestCredentialRequest request,
+                                   lifecycle::Answer<v1::TestCredentialResponse> done) {
+  v1::TestCredentialResponse response;
+  response.set_outcome("accepted");
+  Answer(absl::StrCat("TestCredential ", request.name()), std::move(response), std::move(done));
+}
+void FakeLifecycle::ListPresets(lifecycle::Answer<v1::ListPresetsResponse> done) {
+  Answer("ListPresets", v1::ListPresetsResponse(), std::move(done));
+}
+void FakeLifecycle::ShowPreset(v1::ShowPresetRequest request,
+                               lifecycle::Answer<v1::ShowPresetResponse> done) {
+  Answer(absl::StrCat("ShowPreset ", request.name()), v1::ShowPresetResponse(), std::move(done));
+}
+void FakeLifecycle::ReportRejected(std::string principal, v1::ReportRejectedRequest request,
+                                   lifecycle::Answer<v1::ReportRejectedResponse> done) {
+  v1::ReportRejectedResponse response;
+  response.set_current_version(9);
+  Answer(absl::StrCat("ReportRejected ", request.name(), " ", request.version(), " ", principal),
+         std::move(response), std::move(done));
+}
+
 void FakeLifecycle::History(v1::HistoryRequest request,
                             lifecycle::Answer<v1::HistoryResponse> done) {
   Answer(absl::StrCat("History ", request.name()), v1::HistoryResponse(), std::move(done));

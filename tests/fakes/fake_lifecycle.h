@@ -67,6 +67,19 @@ class FakeLifecycle : public lifecycle::Lifecycle {
                   lifecycle::Answer<v1::ShowRecipeResponse> done) override;
   void TestRecipe(v1::TestRecipeRequest request,
                   lifecycle::Answer<v1::TestRecipeResponse> done) override;
+  void StartLogin(v1::StartLoginRequest request,
+                  lifecycle::Answer<v1::StartLoginResponse> done) override;
+  void FinishLogin(v1::FinishLoginRequest request,
+                   lifecycle::Answer<v1::FinishLoginResponse> done) override;
+  void Revoke(v1::RevokeRequest request, lifecycle::Answer<v1::RevokeResponse> done) override;
+  void TestCredential(v1::TestCredentialRequest request,
+                      lifecycle::Answer<v1::TestCredentialResponse> done) override;
+  void ListPresets(lifecycle::Answer<v1::ListPresetsResponse> done) override;
+  void ShowPreset(v1::ShowPresetRequest request,
+                  lifecycle::Answer<v1::ShowPresetResponse> done) override;
+  // Answers that the current version is 9.
+  void ReportRejected(std::string principal, v1::ReportRejectedRequest request,
+                      lifecycle::Answer<v1::ReportRejectedResponse> done) override;
   // Enters creating, verifying, promoted.
   void Rotate(v1::RotateRequest request, Step step,
               absl::AnyInvocable<void(absl::Status)> done) override;

@@ -16,8 +16,8 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "agent/lifecycle/keeper.h"
+#include "tests/fakes/fake_authorization_server.h"
 #include "tests/fakes/fake_provider.h"
-#include "tests/fakes/fake_token_endpoint.h"
 #include "tests/fakes/recording_log.h"
 #include "tests/fakes/seeded_random.h"
 #include "tests/fakes/simulated_clock.h"
@@ -68,7 +68,7 @@ class KeeperHouse {
   struct Options {
     FakeProvider::Options provider;
     FakeProvider::Options recovery;
-    FakeTokenEndpoint::Options endpoint;
+    FakeAuthorizationServer::Options endpoint;
     uint64_t seed = 1;
   };
   explicit KeeperHouse(Options options);
@@ -111,7 +111,7 @@ class KeeperHouse {
   RecordingSink sink;
   std::shared_ptr<FakeProvider> provider;
   std::shared_ptr<FakeProvider> recovery;
-  FakeTokenEndpoint endpoint;
+  FakeAuthorizationServer endpoint;
   SeededRandom random;
   // Principals whose processes have ended.
   std::set<std::string> ended;

@@ -95,6 +95,9 @@ store::RefreshRecord SampleRefresh() {
   record.inflight_since = At(32);
   record.in_doubt = true;
   record.needs_consent = true;
+  record.consented_at = At(33);
+  record.last_used_at = At(34);
+  record.dpop_key = base::Secret("dpop-s3cr3t");
   return record;
 }
 

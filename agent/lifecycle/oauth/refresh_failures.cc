@@ -8,6 +8,7 @@
 #include "agent/base/backoff.h"
 #include "agent/base/error.h"
 #include "agent/lifecycle/oauth/refresher.h"
+#include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle::oauth {
@@ -28,10 +29,6 @@ std::string HostOf(absl::string_view url) {
 }
 
 }  // namespace
-
-bool UsesRefreshToken(const v1::CredentialSpec& spec) {
-  return spec.oauth().grant() == v1::REFRESH_TOKEN;
-}
 
 absl::Status NeedsConsent(const std::string& name) {
   return base::WithReason(

@@ -8,6 +8,7 @@
 #include "agent/base/backoff.h"
 #include "agent/base/crash_point.h"
 #include "agent/base/error.h"
+#include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle::oauth {
@@ -181,44 +182,6 @@ void Refresher::Land(const std::string& name, const absl::Status& status) {
   }
 }
 
-absl::StatusOr<providers::TokenRequest> Refresher::RequestFor(const CredentialState& state) const {
-  const v1::OAuthSpec& spec = state.record.spec.oauth();
-  providers::TokenRequest request;
-  request.token_url = spec.token_url();
-  request.grant = UsesRefreshToken(state.record.spec) ? providers::Grant::kRefreshToken
-                                                      : providers::Grant::kClientCredentials;
-  request.client_id = spec.client_id();
-  switch (spec.client_auth()) {
-    case v1::POST:
-      request.client_auth = providers::ClientAuth::kPost;
-      break;
-    case v1::NONE:
-      request.client_auth = providers::ClientAuth::kNone;
-      break;
-    default:
-      request.client_auth = providers::ClientAuth::kBasic;
-  }
-  request.scopes.assign(spec.scopes().begin(), spec.scopes().end());
-  request.audience = spec.audience();
-  request.extra_params.insert(spec.extra_params().begin(), spec.extra_params().end());
-  if (UsesRefreshToken(state.record.spec)) request.refresh_token = state.refresh->refresh_token;
-  if (request.client_auth != providers::ClientAuth::kNone) {
-    const v1::SecretRef& ref = spec.client_secret();
-    const CredentialState* holder = env_.ledger.Find(ref.credential());
-    const store::VersionRecord* version = holder == nullptr ? nullptr : holder->Current();
-    const base::Secret* secret = version == nullptr    ? nullptr
-                                 : ref.field().empty() ? version->value.Primary()
-                                                       : version->value.Find(ref.field());
-    if (secret == nullptr) {
-      return absl::FailedPreconditionError(absl::StrCat("the client secret \"", ref.credential(),
-                                                        "\" has no value yet: keyturn put ",
-                                                        ref.credential()));
-    }
-    request.client_secret = *secret;
-  }
-  return request;
-}
-
 void Refresher::Attempt(const std::string& name) {
   const CredentialState* state = env_.ledger.Find(name);
   Token& token = tokens_[name];
@@ -233,7 +196,7 @@ void Refresher::Attempt(const std::string& name) {
     Land(name, token.last_error);
     return;
   }
-  auto request = RequestFor(*state);
+  auto request = TokenRequestFor(env_.ledger, *state);
   if (!request.ok()) {
     token.last_error = request.status();
     RetryLater(name, FailureCode::kRefreshFailed, "client_secret_missing", 0, absl::ZeroDuration(),
@@ -245,7 +208,7 @@ void Refresher::Attempt(const std::string& name) {
   if (UsesRefreshToken(state->record.spec) && !JournalInFlight(name, *state)) return;
   token.sent = request->refresh_token;
   base::CrashPoint("refresh:after_journal");
-  env_.endpoint.Request(*std::move(request), [this, name, flight = token.flight](TokenReply reply) {
+  env_.server.Request(*std::move(request), [this, name, flight = token.flight](TokenReply reply) {
     base::CrashPoint("refresh:after_reply");
     env_.executor.Post([this, name, flight, reply = std::move(reply)]() mutable {
       OnReply(name, flight, std::move(reply));

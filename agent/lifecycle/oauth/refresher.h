@@ -23,7 +23,7 @@
 #include "agent/lifecycle/oauth/refresh_policy.h"
 #include "agent/observe/failures.h"
 #include "agent/observe/log.h"
-#include "agent/providers/token_endpoint.h"
+#include "agent/providers/authorization_server.h"
 
 namespace keyturn::lifecycle::oauth {
 
@@ -34,10 +34,9 @@ struct Surroundings {
   base::Random& random;
   observe::Failures& failures;
   observe::Log& log;
-  providers::TokenEndpoint& endpoint;
+  providers::AuthorizationServer& server;
 };
 
-bool UsesRefreshToken(const v1::CredentialSpec& spec);
 // The error for a credential whose refresh token is missing or refused.
 absl::Status NeedsConsent(const std::string& name);
 
@@ -92,7 +91,6 @@ class Refresher {
   void PlanAt(const std::string& name, base::BootTime when);
   void Wait(const std::string& name, absl::Duration timeout, Done done);
   void Attempt(const std::string& name);
-  absl::StatusOr<providers::TokenRequest> RequestFor(const CredentialState& state) const;
   bool JournalInFlight(const std::string& name, const CredentialState& state);
   void OnReply(const std::string& name, uint64_t flight, providers::TokenReply reply);
   void Accept(const std::string& name, uint64_t flight, providers::TokenReply reply);

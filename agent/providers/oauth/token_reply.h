@@ -3,7 +3,7 @@
 #pragma once
 
 #include "agent/net/http_client.h"
-#include "agent/providers/token_endpoint.h"
+#include "agent/providers/authorization_server.h"
 
 namespace keyturn::providers {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "agent/providers/oauth/http_token_endpoint.h"
+#include "agent/providers/oauth/http_authorization_server.h"
 
 #include <string>
 #include <utility>
@@ -40,9 +40,9 @@ void AppendParam(std::string& out, absl::string_view name, absl::string_view val
 // RFC 6749 section 2.3.1: id and secret are form-encoded before they go into Basic.
 base::Secret BasicHeader(const TokenRequest& request) {
   std::string pair;
-  AppendEncoded(pair, request.client_id);
+  AppendEncoded(pair, request.server.client.id);
   pair += ':';
-  AppendEncoded(pair, request.client_secret.Reveal());
+  AppendEncoded(pair, request.server.client.secret.Reveal());
   std::string header = absl::StrCat("Basic ", absl::Base64Escape(pair));
   base::Wipe(pair);
   return base::Secret::Take(header);
@@ -50,10 +50,10 @@ base::Secret BasicHeader(const TokenRequest& request) {
 
 }  // namespace
 
-void HttpTokenEndpoint::Request(TokenRequest request, Done done) {
+void HttpAuthorizationServer::Request(TokenRequest request, Done done) {
   net::HttpRequest http;
   http.method = "POST";
-  http.url = request.token_url;
+  http.url = request.server.endpoints.token;
   http.timeout = timeout_;
   http.headers.emplace_back("Content-Type", base::Secret("application/x-www-form-urlencoded"));
   http.headers.emplace_back("Accept", base::Secret("application/json"));
@@ -65,22 +65,42 @@ void HttpTokenEndpoint::Request(TokenRequest request, Done done) {
   if (!request.scopes.empty()) AppendParam(body, "scope", absl::StrJoin(request.scopes, " "));
   if (!request.audience.empty()) AppendParam(body, "audience", request.audience);
   for (const auto& [name, value] : request.extra_params) AppendParam(body, name, value);
-  switch (request.client_auth) {
-    case ClientAuth::kBasic:
+  switch (request.server.client.auth) {
+    default:
       http.headers.emplace_back("Authorization", BasicHeader(request));
       break;
-    case ClientAuth::kPost:
-      AppendParam(body, "client_id", request.client_id);
-      AppendParam(body, "client_secret", request.client_secret.Reveal());
+    case v1::POST:
+      AppendParam(body, "client_id", request.server.client.id);
+      AppendParam(body, "client_secret", request.server.client.secret.Reveal());
       break;
-    case ClientAuth::kNone:
-      AppendParam(body, "client_id", request.client_id);
+    case v1::NONE:
+      AppendParam(body, "client_id", request.server.client.id);
       break;
   }
   http.body = base::Secret::Take(body);
   http_.Send(std::move(http), [done = std::move(done)](const net::HttpResult& result) mutable {
     done(ReadTokenReply(result));
   });
+}
+
+void HttpAuthorizationServer::Discover(ServerConfig, Answer<Endpoints> done) {
+  done(absl::UnimplementedError(""));
+}
+void HttpAuthorizationServer::StartDevice(ServerConfig, std::vector<std::string>,
+                                          Answer<DeviceReply> done) {
+  done(absl::UnimplementedError(""));
+}
+void HttpAuthorizationServer::Revoke(ServerConfig, base::Secret, std::string,
+                                     absl::AnyInvocable<void(absl::Status)> done) {
+  done(absl::UnimplementedError(""));
+}
+void HttpAuthorizationServer::Introspect(ServerConfig, base::Secret,
+                                         Answer<IntrospectionReply> done) {
+  done(absl::UnimplementedError(""));
+}
+void HttpAuthorizationServer::Try(ServerConfig, std::string, base::Secret, std::string,
+                                  Answer<int> done) {
+  done(absl::UnimplementedError(""));
 }
 
 }  // namespace keyturn::providers

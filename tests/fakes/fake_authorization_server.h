@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// FakeTokenEndpoint: an authorization server in memory, on simulated time, with refresh tokens that
-// rotate and the detection of their reuse. Each request leaves, arrives after `latency`, has its
-// effect and is answered after `latency` again; a fault changes one of those steps. What it
-// remembers is the server's: keep one over a restart of the agent and call ForgetCallers, as a
-// crash would. Answers come as tasks of the executor. Belongs to the executor's thread.
+// FakeAuthorizationServer: an authorization server in memory, on simulated time, with refresh
+// tokens that rotate and the detection of their reuse. Each request leaves, arrives after
+// `latency`, has its effect and is answered after `latency` again; a fault changes one of those
+// steps. What it remembers is the server's: keep one over a restart of the agent and call
+// ForgetCallers, as a crash would. Answers come as tasks of the executor. Belongs to the executor's
+// thread.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +18,7 @@
 #include "absl/time/time.h"
 #include "agent/base/clock.h"
 #include "agent/base/executor.h"
-#include "agent/providers/token_endpoint.h"
+#include "agent/providers/authorization_server.h"
 
 namespace keyturn::fakes {
 
@@ -38,7 +39,7 @@ struct TokenFault {
   absl::Duration retry_after = absl::ZeroDuration();
 };
 
-class FakeTokenEndpoint final : public providers::TokenEndpoint {
+class FakeAuthorizationServer final : public providers::AuthorizationServer {
  public:
   struct Options {
     absl::Duration lifetime = absl::Minutes(10);
@@ -49,9 +50,18 @@ class FakeTokenEndpoint final : public providers::TokenEndpoint {
     absl::Duration latency = absl::Milliseconds(20);
     absl::Duration timeout = absl::Seconds(30);
   };
-  FakeTokenEndpoint(Options options, base::Clock& clock, base::Executor& executor);
+  FakeAuthorizationServer(Options options, base::Clock& clock, base::Executor& executor);
 
   void Request(providers::TokenRequest request, Done done) override;
+  void Discover(providers::ServerConfig server, Answer<providers::Endpoints> done) override;
+  void StartDevice(providers::ServerConfig server, std::vector<std::string> scopes,
+                   Answer<providers::DeviceReply> done) override;
+  void Revoke(providers::ServerConfig server, base::Secret token, std::string hint,
+              absl::AnyInvocable<void(absl::Status)> done) override;
+  void Introspect(providers::ServerConfig server, base::Secret token,
+                  Answer<providers::IntrospectionReply> done) override;
+  void Try(providers::ServerConfig server, std::string url, base::Secret token,
+           std::string token_type, Answer<int> done) override;
 
   // A grant for this client: its first refresh token. A new one replaces the old.
   std::string NewGrant(const std::string& client);

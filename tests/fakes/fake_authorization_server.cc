@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The server lives in a shared state that tasks hold on to, so that late effects outlive the
-// FakeTokenEndpoint object.
-#include "tests/fakes/fake_token_endpoint.h"
+// FakeAuthorizationServer object.
+#include "tests/fakes/fake_authorization_server.h"
 
 #include <algorithm>
 #include <utility>
@@ -16,7 +16,7 @@ using providers::TokenOutcome;
 using providers::TokenReply;
 using providers::TokenRequest;
 
-struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
+struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   struct Grant {
     std::string refresh_token;
     // Spent ones with the moment of their replacement.
@@ -48,7 +48,7 @@ struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
 
   void Start(std::shared_ptr<Call> call) {
     ++requests;
-    const int now = ++in_flight[call->request.client_id];
+    const int now = ++in_flight[call->request.server.client.id];
     most_in_flight = std::max(most_in_flight, now);
     if (!injected.empty()) {
       call->fault = injected.front();
@@ -106,7 +106,7 @@ struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
 
   void Answer(const std::shared_ptr<Call>& call, TokenReply reply) {
     if (call->generation != generation) return;
-    --in_flight[call->request.client_id];
+    --in_flight[call->request.server.client.id];
     reply.sent_at = call->sent_at;
     call->done(std::move(reply));
   }
@@ -115,7 +115,7 @@ struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
     const bool refresh = request.grant == providers::Grant::kRefreshToken;
     TokenReply reply;
     if (refresh) {
-      const auto found = grants.find(request.client_id);
+      const auto found = grants.find(request.server.client.id);
       const std::string token(request.refresh_token.Reveal());
       if (found == grants.end() || !found->second.alive) {
         return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
@@ -135,12 +135,12 @@ struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
       }
       if (options.rotates) {
         grant.spent.try_emplace(grant.refresh_token, ServersNow(clock));
-        grant.refresh_token = absl::StrCat("rt-", request.client_id, "-", ++issued);
+        grant.refresh_token = absl::StrCat("rt-", request.server.client.id, "-", ++issued);
         reply.refresh_token = base::Secret(grant.refresh_token);
       }
     }
-    const std::string access = absl::StrCat("at-", request.client_id, "-", ++issued);
-    tokens[access] = {request.client_id, ServersNow(clock) + options.lifetime, refresh};
+    const std::string access = absl::StrCat("at-", request.server.client.id, "-", ++issued);
+    tokens[access] = {request.server.client.id, ServersNow(clock) + options.lifetime, refresh};
     reply.outcome = TokenOutcome::kGranted;
     reply.http_status = 200;
     reply.access_token = base::Secret(access);
@@ -163,35 +163,36 @@ struct FakeTokenEndpoint::Server : std::enable_shared_from_this<Server> {
   uint64_t generation = 0;
 };
 
-FakeTokenEndpoint::FakeTokenEndpoint(Options options, base::Clock& clock, base::Executor& executor)
+FakeAuthorizationServer::FakeAuthorizationServer(Options options, base::Clock& clock,
+                                                 base::Executor& executor)
     : server_(std::make_shared<Server>(options, clock, executor)) {}
 
-void FakeTokenEndpoint::Request(TokenRequest request, Done done) {
+void FakeAuthorizationServer::Request(TokenRequest request, Done done) {
   auto call = std::make_shared<Server::Call>();
   call->request = std::move(request);
   call->done = std::move(done);
   server_->Start(std::move(call));
 }
 
-std::string FakeTokenEndpoint::NewGrant(const std::string& client) {
+std::string FakeAuthorizationServer::NewGrant(const std::string& client) {
   Server::Grant grant;
   grant.refresh_token = absl::StrCat("rt-", client, "-", ++server_->issued);
   server_->grants[client] = grant;
   return grant.refresh_token;
 }
 
-void FakeTokenEndpoint::InjectNext(TokenFault fault) { server_->injected.push_back(fault); }
+void FakeAuthorizationServer::InjectNext(TokenFault fault) { server_->injected.push_back(fault); }
 
-void FakeTokenEndpoint::SetFaults(std::function<TokenFault()> pick) {
+void FakeAuthorizationServer::SetFaults(std::function<TokenFault()> pick) {
   server_->pick_fault = std::move(pick);
 }
 
-void FakeTokenEndpoint::ForgetCallers() {
+void FakeAuthorizationServer::ForgetCallers() {
   ++server_->generation;
   server_->in_flight.clear();
 }
 
-bool FakeTokenEndpoint::Accepts(const std::string& access_token) const {
+bool FakeAuthorizationServer::Accepts(const std::string& access_token) const {
   const auto found = server_->tokens.find(access_token);
   if (found == server_->tokens.end()) return false;
   const Server::Access& access = found->second;
@@ -199,13 +200,33 @@ bool FakeTokenEndpoint::Accepts(const std::string& access_token) const {
   return ServersNow(server_->clock) < access.expires;
 }
 
-bool FakeTokenEndpoint::GrantAlive(const std::string& client) const {
+bool FakeAuthorizationServer::GrantAlive(const std::string& client) const {
   const auto found = server_->grants.find(client);
   return found != server_->grants.end() && found->second.alive;
 }
 
-int FakeTokenEndpoint::requests() const { return server_->requests; }
-int FakeTokenEndpoint::replays() const { return server_->replays; }
-int FakeTokenEndpoint::most_in_flight() const { return server_->most_in_flight; }
+int FakeAuthorizationServer::requests() const { return server_->requests; }
+int FakeAuthorizationServer::replays() const { return server_->replays; }
+int FakeAuthorizationServer::most_in_flight() const { return server_->most_in_flight; }
+
+void FakeAuthorizationServer::Discover(providers::ServerConfig, Answer<providers::Endpoints> done) {
+  done(absl::UnimplementedError(""));
+}
+void FakeAuthorizationServer::StartDevice(providers::ServerConfig, std::vector<std::string>,
+                                          Answer<providers::DeviceReply> done) {
+  done(absl::UnimplementedError(""));
+}
+void FakeAuthorizationServer::Revoke(providers::ServerConfig, base::Secret, std::string,
+                                     absl::AnyInvocable<void(absl::Status)> done) {
+  done(absl::UnimplementedError(""));
+}
+void FakeAuthorizationServer::Introspect(providers::ServerConfig, base::Secret,
+                                         Answer<providers::IntrospectionReply> done) {
+  done(absl::UnimplementedError(""));
+}
+void FakeAuthorizationServer::Try(providers::ServerConfig, std::string, base::Secret, std::string,
+                                  Answer<int> done) {
+  done(absl::UnimplementedError(""));
+}
 
 }  // namespace keyturn::fakes

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The form of token requests: RFC 6749 sections 2.3.1, 4.4.2 and 6, and appendix B.
-#include "agent/providers/oauth/http_token_endpoint.h"
+#include "agent/providers/oauth/http_authorization_server.h"
 
 #include <gtest/gtest.h>
 
@@ -15,7 +15,7 @@
 namespace keyturn::providers {
 namespace {
 
-class HttpTokenEndpointTest : public testing::Test {
+class HttpAuthorizationServerTest : public testing::Test {
  protected:
   fakes::ScriptedHttpClient::Request Send(TokenRequest request) {
     http_.SetHandler([](const auto&) {
@@ -27,20 +27,20 @@ class HttpTokenEndpointTest : public testing::Test {
   }
   static TokenRequest Request() {
     TokenRequest request;
-    request.token_url = "https://as.example.com/token";
-    request.client_id = "app";
-    request.client_secret = base::Secret("s3cret");
+    request.server.endpoints.token = "https://as.example.com/token";
+    request.server.client.id = "app";
+    request.server.client.secret = base::Secret("s3cret");
     return request;
   }
 
   fakes::SimulatedClock clock_;
   fakes::SimulatedExecutor executor_{clock_};
   fakes::ScriptedHttpClient http_{clock_, executor_};
-  HttpTokenEndpoint endpoint_{http_, absl::Seconds(10)};
+  HttpAuthorizationServer endpoint_{http_, absl::Seconds(10)};
   std::optional<TokenReply> reply_;
 };
 
-TEST_F(HttpTokenEndpointTest, ClientCredentialsWithBasic) {
+TEST_F(HttpAuthorizationServerTest, ClientCredentialsWithBasic) {
   const auto sent = Send(Request());
   EXPECT_EQ(sent.method, "POST");
   EXPECT_EQ(sent.url, "https://as.example.com/token");
@@ -52,10 +52,10 @@ TEST_F(HttpTokenEndpointTest, ClientCredentialsWithBasic) {
   EXPECT_EQ(reply_->access_token.Reveal(), "at");
 }
 
-TEST_F(HttpTokenEndpointTest, BasicEncodesIdAndSecretFirst) {
+TEST_F(HttpAuthorizationServerTest, BasicEncodesIdAndSecretFirst) {
   TokenRequest request = Request();
-  request.client_id = "my app:1";
-  request.client_secret = base::Secret("p%&/\xc3\xa4+");
+  request.server.client.id = "my app:1";
+  request.server.client.secret = base::Secret("p%&/\xc3\xa4+");
   std::string header = Send(std::move(request)).Header("Authorization");
   absl::string_view encoded = header;
   ASSERT_TRUE(absl::ConsumePrefix(&encoded, "Basic "));
@@ -64,24 +64,24 @@ TEST_F(HttpTokenEndpointTest, BasicEncodesIdAndSecretFirst) {
   EXPECT_EQ(pair, "my+app%3A1:p%25%26%2F%C3%A4%2B");
 }
 
-TEST_F(HttpTokenEndpointTest, PostPutsTheClientIntoTheBody) {
+TEST_F(HttpAuthorizationServerTest, PostPutsTheClientIntoTheBody) {
   TokenRequest request = Request();
-  request.client_auth = ClientAuth::kPost;
-  request.client_secret = base::Secret("a&b=c");
+  request.server.client.auth = v1::POST;
+  request.server.client.secret = base::Secret("a&b=c");
   const auto sent = Send(std::move(request));
   EXPECT_EQ(sent.body, "grant_type=client_credentials&client_id=app&client_secret=a%26b%3Dc");
   EXPECT_EQ(sent.Header("Authorization"), "");
 }
 
-TEST_F(HttpTokenEndpointTest, APublicClientSendsItsIdAlone) {
+TEST_F(HttpAuthorizationServerTest, APublicClientSendsItsIdAlone) {
   TokenRequest request = Request();
-  request.client_auth = ClientAuth::kNone;
+  request.server.client.auth = v1::NONE;
   const auto sent = Send(std::move(request));
   EXPECT_EQ(sent.body, "grant_type=client_credentials&client_id=app");
   EXPECT_EQ(sent.Header("Authorization"), "");
 }
 
-TEST_F(HttpTokenEndpointTest, ARefreshCarriesItsTokenScopesAndExtras) {
+TEST_F(HttpAuthorizationServerTest, ARefreshCarriesItsTokenScopesAndExtras) {
   TokenRequest request = Request();
   request.grant = Grant::kRefreshToken;
   request.refresh_token = base::Secret("r/t+1");
@@ -93,7 +93,7 @@ TEST_F(HttpTokenEndpointTest, ARefreshCarriesItsTokenScopesAndExtras) {
             "&audience=https%3A%2F%2Fapi.example.com&resource=a+b");
 }
 
-TEST_F(HttpTokenEndpointTest, AClientCredentialsRequestNeverCarriesARefreshToken) {
+TEST_F(HttpAuthorizationServerTest, AClientCredentialsRequestNeverCarriesARefreshToken) {
   TokenRequest request = Request();
   request.refresh_token = base::Secret("left-over");
   EXPECT_EQ(Send(std::move(request)).body.find("left-over"), std::string::npos);
