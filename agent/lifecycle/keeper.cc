@@ -34,7 +34,14 @@ constexpr absl::Duration kExpiryWarning = absl::Hours(7 * 24);
 
 Keeper::Keeper(const Dependencies& dependencies)
     : deps_(dependencies),
-      ledger_(dependencies.store, [this] { TakeDeliveries(); }),
+      ledger_(
+          dependencies.store, [this] { TakeDeliveries(); },
+          [this](const absl::Status& why) {
+            deps_.log.Write(observe::Level::kError, "store_taken",
+                            {{"detail", "another process wrote to the store; this agent stops"},
+                             {"cause", why.message()}});
+            deps_.on_store_taken();
+          }),
       refresher_({ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures, deps_.log,
                   deps_.token_endpoint},
                  [this](const std::string& name) { Publish(name); }),

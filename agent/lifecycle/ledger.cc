@@ -92,11 +92,19 @@ absl::Status Ledger::SaveConsumers() {
 }
 
 absl::Status Ledger::CommitAll(const store::Transaction& transaction) {
+  if (taken_) {
+    return absl::FailedPreconditionError(
+        "another process has written to the store; start keyturnd again, which reads it anew");
+  }
   if (absl::Status status = store_.Commit(transaction); !status.ok()) {
     // Whether it is stored cannot be found out: what is in memory may be wrong from here on.
     if (absl::IsUnknown(status)) {
       base::EndProcess(
           "the store failed in the middle of a commit and cannot be read; start again");
+    }
+    if (absl::IsAborted(status)) {
+      taken_ = true;
+      if (on_taken_) on_taken_(status);
     }
     return status;
   }

@@ -38,13 +38,19 @@ class Ledger {
   using Credentials = std::map<std::string, CredentialState, std::less<>>;
 
   // `before_change` runs before a commit that changes a credential, and may call SetConsumers.
-  explicit Ledger(store::Store& store, std::function<void()> before_change = nullptr)
-      : store_(store), before_change_(std::move(before_change)) {}
+  // `on_taken` runs once, when a commit finds that another process has written to the store.
+  explicit Ledger(store::Store& store, std::function<void()> before_change = nullptr,
+                  std::function<void(const absl::Status&)> on_taken = nullptr)
+      : store_(store), before_change_(std::move(before_change)), on_taken_(std::move(on_taken)) {}
 
   // Reads everything; call once, first.
   absl::Status Load();
-  // As store::Store::Commit. Memory changes only on OK.
+  // As store::Store::Commit. Memory changes only on OK. After ABORTED memory is known to be behind
+  // the store, and every later commit is refused with FAILED_PRECONDITION.
   absl::Status Commit(const store::Transaction& transaction);
+  // Whether that has happened. Who sees it calls nobody any more: what the call would be for may no
+  // longer be true.
+  bool taken() const { return taken_; }
 
   // Of a credential that exists. Visible at once, on the disk with the next commit that touches the
   // credential, or with SaveConsumers.
@@ -72,6 +78,8 @@ class Ledger {
 
   store::Store& store_;
   const std::function<void()> before_change_;
+  const std::function<void(const absl::Status&)> on_taken_;
+  bool taken_ = false;
   Credentials credentials_;
   std::set<std::string> unsaved_consumers_;
   std::map<std::string, store::ProviderRecord> providers_;

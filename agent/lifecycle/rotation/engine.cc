@@ -99,6 +99,7 @@ absl::Duration Engine::RetryWait(const Run& run) const {
 }
 
 void Engine::Take(const std::string& name, const Event& event) {
+  if (env_.ledger.taken()) return;
   const Run& run = runs_.at(name);
   Commit(name, Advance(run.record, event, FactsFor(run)));
 }
@@ -129,6 +130,7 @@ void Engine::Commit(const std::string& name, Step step) {
   const std::string entered = close == nullptr ? committed.record.state : "closed";
   RotationPoint(entered, "before_commit");
   if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
+    if (env_.ledger.taken()) return;  // another agent may have taken this very step
     HoldAndRetry(name, std::move(step), status);
     return;
   }

@@ -99,6 +99,7 @@ void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
     if (found == runs_.end() || found->second.number != number || found->second.call != call) {
       return;
     }
+    if (env_.ledger.taken()) return;  // while the manager's token was refreshed
     if (manager.ok()) {
       CallWithManager(name, effect, *manager);
       return;
