@@ -7,6 +7,7 @@
 #include <new>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/check.h"
 
@@ -31,6 +32,19 @@ constexpr uint64_t kFullFor = 4;
 
 FaultyVfs* g_vfs = nullptr;
 sqlite3_vfs* g_real = nullptr;
+int g_checkpoint_every = 0;
+
+// An extension of every connection. Opening one sets SQLite's own measure last of all, so ours is
+// set with each commit instead.
+int SetCheckpoint(void* db) {
+  sqlite3_wal_autocheckpoint(static_cast<sqlite3*>(db), g_checkpoint_every);
+  return 0;
+}
+int Extend(sqlite3* db, char**, const sqlite3_api_routines*) {
+  sqlite3_commit_hook(db, SetCheckpoint, db);
+  return SQLITE_OK;
+}
+const auto kExtension = reinterpret_cast<void (*)()>(Extend);
 
 File& Ours(sqlite3_file* file) { return *reinterpret_cast<File*>(file); }
 const sqlite3_io_methods& Real(sqlite3_file* file) { return *Ours(file).real->pMethods; }
@@ -113,9 +127,8 @@ int Sync(sqlite3_file* file, int flags) {
   if (fault == WriteFault::kKilled) g_vfs->Killed();
   if (fault == WriteFault::kLostSync) g_vfs->LoseUnsynced(ours);
   if (fault.has_value()) return Failed(Call::kSync, *fault);
-  const int result = Real(file).xSync(ours.real, flags);
-  if (result == SQLITE_OK) g_vfs->Synced(ours);
-  return result;
+  g_vfs->Synced(ours);
+  return SQLITE_OK;
 }
 
 int FileSize(sqlite3_file* file, sqlite3_int64* size) {
@@ -188,6 +201,7 @@ int Open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out
   if (real->pMethods == nullptr) return result;
   ours->base.pMethods = &kMethods;
   ours->path = new std::string(name == nullptr ? "" : name);
+  if (!g_vfs->Concerns(*ours->path)) ours->what = nullptr;
   return result;
 }
 
@@ -215,6 +229,7 @@ FaultyVfs::FaultyVfs() {
 }
 
 FaultyVfs::~FaultyVfs() {
+  sqlite3_cancel_auto_extension(kExtension);
   sqlite3_vfs_unregister(&vfs_);
   sqlite3_vfs_register(g_real, 1);
   g_vfs = nullptr;
@@ -234,9 +249,24 @@ void FaultyVfs::Heal() {
   fail_at_ = fail_until_ = 0;
 }
 
+void FaultyVfs::CheckpointEvery(int pages) {
+  g_checkpoint_every = pages;
+  sqlite3_auto_extension(kExtension);
+}
+
 uint64_t FaultyVfs::calls() const {
   absl::MutexLock lock(&mu_);
   return calls_;
+}
+
+void FaultyVfs::Only(std::string prefix) {
+  absl::MutexLock lock(&mu_);
+  prefix_ = std::move(prefix);
+}
+
+bool FaultyVfs::Concerns(const std::string& path) const {
+  absl::MutexLock lock(&mu_);
+  return absl::StartsWith(path, prefix_);
 }
 
 std::optional<WriteFault> FaultyVfs::Next(Call call, const File& file) {

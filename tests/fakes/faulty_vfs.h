@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // A file system for SQLite over the real one that fails when told to: the nth call with which
 // SQLite changes the database, its WAL or its journal, be it a write, a sync, a truncation or a
-// growing of the WAL's index. It remembers what was written since a file was last synced, so it can
-// say, and show, what is left when a sync fails or the power does. One at a time in a process; the
-// default of every connection opened while it lives, and must outlive them. Thread-safe.
+// growing of the WAL's index. Nothing is really synced, which takes long: it remembers what was
+// written since a file was last synced, so it can say, and show, what is left when a sync fails or
+// the power does. One at a time in a process; the default of every connection opened while it
+// lives, and must outlive them. Thread-safe.
 #pragma once
 
 #include <sqlite3.h>
@@ -42,8 +43,10 @@ class FaultyVfs {
   void Heal();
   uint64_t calls() const;
 
-  // Called with what each call is, such as "write:wal", before it is made. Set both before any
-  // database is opened.
+  // Only files whose path begins so are counted and fail; at first all.
+  void Only(std::string prefix);
+  // Called with what each call is, such as "write:wal", before it is made. Neither is set while
+  // another thread uses a database.
   void OnCall(std::function<void(absl::string_view)> observer) { on_call_ = std::move(observer); }
   // Called in the middle of the write that is the last one, with kKilled.
   void OnKill(std::function<void()> kill) { on_kill_ = std::move(kill); }
@@ -51,8 +54,13 @@ class FaultyVfs {
   // What is in `bytes` of the file `path` if the power fails now: without what was not synced.
   std::string AfterPowerLoss(const std::string& path, std::string bytes) const;
 
+  // Connections opened from now on checkpoint as soon as the WAL has that many pages; SQLite's own
+  // measure is 1000.
+  void CheckpointEvery(int pages);
+
   // --- for the functions that SQLite calls ---
 
+  bool Concerns(const std::string& path) const;
   enum class Call { kWrite, kSync, kTruncate, kGrow };
   struct File;
   // The fault of the call that is about to be made.
@@ -76,6 +84,7 @@ class FaultyVfs {
   std::function<void()> on_kill_;
   sqlite3_vfs vfs_;
   mutable absl::Mutex mu_;
+  std::string prefix_ ABSL_GUARDED_BY(mu_);
   uint64_t calls_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t fail_at_ ABSL_GUARDED_BY(mu_) = 0;
   uint64_t fail_until_ ABSL_GUARDED_BY(mu_) = 0;
