@@ -120,9 +120,9 @@ int Truncate(sqlite3_file* file, sqlite3_int64 size) {
   return Real(file).xTruncate(ours.real, size);
 }
 
-int Sync(sqlite3_file* file, int flags) {
+int Sync(sqlite3_file* file, int) {
   File& ours = Ours(file);
-  if (ours.what == nullptr) return Real(file).xSync(ours.real, flags);
+  if (ours.what == nullptr) return SQLITE_OK;
   const std::optional<WriteFault> fault = g_vfs->Next(Call::kSync, ours);
   if (fault == WriteFault::kKilled) g_vfs->Killed();
   if (fault == WriteFault::kLostSync) g_vfs->LoseUnsynced(ours);
@@ -205,8 +205,8 @@ int Open(sqlite3_vfs*, const char* name, sqlite3_file* file, int flags, int* out
   return result;
 }
 
-int Delete(sqlite3_vfs*, const char* name, int sync_directory) {
-  const int result = g_real->xDelete(g_real, name, sync_directory);
+int Delete(sqlite3_vfs*, const char* name, int) {
+  const int result = g_real->xDelete(g_real, name, 0);
   if (result == SQLITE_OK) g_vfs->Forget(name);
   return result;
 }
@@ -316,6 +316,13 @@ void FaultyVfs::LoseUnsynced(File& file) {
 void FaultyVfs::Forget(const std::string& path) {
   absl::MutexLock lock(&mu_);
   unsynced_.erase(path);
+}
+
+void FaultyVfs::Copied(const std::string& path, const std::string& copy) {
+  absl::MutexLock lock(&mu_);
+  if (const auto found = unsynced_.find(path); found != unsynced_.end()) {
+    unsynced_[copy] = std::vector<Undo>(found->second);
+  }
 }
 
 std::string FaultyVfs::AfterPowerLoss(const std::string& path, std::string bytes) const {

@@ -54,6 +54,9 @@ class FaultyVfs {
   // What is in `bytes` of the file `path` if the power fails now: without what was not synced.
   std::string AfterPowerLoss(const std::string& path, std::string bytes) const;
 
+  // `copy` holds what `path` does, synced or not.
+  void Copied(const std::string& path, const std::string& copy);
+
   // Connections opened from now on checkpoint as soon as the WAL has that many pages; SQLite's own
   // measure is 1000.
   void CheckpointEvery(int pages);

@@ -77,6 +77,17 @@ absl::Status UseWal(sqlite3* db, const std::string& path) {
       path, " lies on a file system without shared memory for files; use a local one"));
 }
 
+// What the WAL of a process that died holds may never have been synced. It is brought into the
+// database, and that synced, before anybody acts on it. The WAL itself is synced first, for which
+// a full disk has room; what else it hinders is done later.
+absl::Status Checkpoint(sqlite3* db, const std::string& path) {
+  const int result =
+      sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (result == SQLITE_OK) return absl::OkStatus();
+  absl::Status failure = SqliteError(db, result, absl::StrCat("cannot write to the store ", path));
+  return absl::IsResourceExhausted(failure) ? absl::OkStatus() : failure;
+}
+
 }  // namespace
 
 absl::StatusOr<SqliteBackend::Database> SqliteBackend::OpenDatabase(const std::string& path) {
@@ -131,6 +142,8 @@ absl::StatusOr<std::unique_ptr<SqliteBackend>> SqliteBackend::Open(const std::st
   if (absl::Status s = CheckSchema(db->get(), path); !s.ok()) return s;
   if (absl::Status s = UseWal(db->get(), path); !s.ok()) return s;
   if (absl::Status s = Migrate(db->get(), path); !s.ok()) return s;
+  errno = 0;
+  if (absl::Status s = Checkpoint(db->get(), path); !s.ok()) return s;
 
   auto backend =
       std::unique_ptr<SqliteBackend>(new SqliteBackend(path, *std::move(lock), *std::move(db)));
@@ -172,6 +185,7 @@ absl::Status SqliteBackend::Run(Statement& statement, absl::string_view what) {
 
 absl::StatusOr<std::optional<Entry>> SqliteBackend::Get(absl::string_view key) {
   absl::MutexLock hold(&mu_);
+  if (absl::Status s = SettleDoubt(); !s.ok()) return s;
   StatementUse get(get_);
   const int result = get->Bind(1, key).Step();
   if (result == SQLITE_DONE) return std::optional<Entry>();
@@ -181,6 +195,7 @@ absl::StatusOr<std::optional<Entry>> SqliteBackend::Get(absl::string_view key) {
 
 absl::StatusOr<std::vector<Entry>> SqliteBackend::Scan(absl::string_view prefix) {
   absl::MutexLock hold(&mu_);
+  if (absl::Status s = SettleDoubt(); !s.ok()) return s;
   StatementUse scan(scan_);
   scan->Bind(1, prefix);
   std::vector<Entry> entries;
@@ -244,18 +259,32 @@ absl::Status SqliteBackend::CheckGuards(const std::vector<Guard>& guards) {
 
 absl::Status SqliteBackend::CommitTransaction() {
   const int result = commit_.Run();
-  if (result == SQLITE_DONE) return absl::OkStatus();
+  if (result == SQLITE_DONE) {
+    in_doubt_ = false;  // it lies where the frames in doubt were
+    return absl::OkStatus();
+  }
   absl::Status failure = Failure(result, "commit to");
   if (sqlite3_get_autocommit(db_.get()) == 0) rollback_.Run();
   if ((result & 0xff) == SQLITE_FULL || (result & 0xff) == SQLITE_BUSY) return failure;
-  // The frames of this commit may be whole in the WAL although syncing them failed, and a restart
-  // would take them for committed. Another commit lies over them; only then it is certain that
-  // nothing was written.
-  if (Run(begin_, "write to").ok()) {
-    if (next_revision_.Run() == SQLITE_DONE && commit_.Run() == SQLITE_DONE) return failure;
-    rollback_.Run();
+  in_doubt_ = true;
+  return SettleDoubt().ok() ? failure : absl::UnknownError(failure.message());
+}
+
+// The frames of a commit may be whole in the WAL although syncing them failed, and a restart would
+// take them for committed. Another commit lies over them; only then it is certain that nothing was
+// written. Syncing again would prove nothing: the system may have dropped what it could not write.
+absl::Status SqliteBackend::SettleDoubt() {
+  if (!in_doubt_) return absl::OkStatus();
+  if (absl::Status s = Run(begin_, "write to"); !s.ok()) return s;
+  int result = next_revision_.Run();
+  if (result == SQLITE_DONE) result = commit_.Run();
+  if (result == SQLITE_DONE) {
+    in_doubt_ = false;
+    return absl::OkStatus();
   }
-  return absl::UnknownError(failure.message());
+  absl::Status failure = Failure(result, "commit to");
+  rollback_.Run();
+  return failure;
 }
 
 }  // namespace keyturn::store
