@@ -5,6 +5,7 @@
 // there, what was refused is not, and of a commit in doubt all or nothing.
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
@@ -72,6 +73,11 @@ Content ContentOf(Backend& backend) {
 
 class FailingWritesTest : public testing::Test {
  protected:
+  // Thousands of small files come and go, which a disk makes slow and memory does not.
+  static void SetUpTestSuite() {
+    if (std::filesystem::exists("/dev/shm")) setenv("TMPDIR", "/dev/shm", 0);
+  }
+
   // So that a short sequence has some checkpoints.
   FailingWritesTest() { vfs_.CheckpointEvery(12); }
 
