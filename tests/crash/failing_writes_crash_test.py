@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every call with which SQLite changes a file in the course of a rotation fails once: each write,
+sync, truncation and growing of an index, of the WAL and of the database. The disk is full and stays
+so for a while, it is broken, half of a write arrives, a sync fails and what was not synced is gone,
+or the process is killed with half a write done. SQLite checkpoints every 16 pages here, so those
+calls are among them. The rotation ends by itself, nothing is lost, nothing is left over.
+
+An agent that can neither write nor tell what it has written ends; it is started again, as systemd
+does.
+
+By default a sample that takes about a minute: one call in SAMPLE_EVERY for each kind, for two
+classes. All calls and all classes, which takes about half an hour:
+
+    KEYTURN_CRASH_WRITES=all ctest --test-dir build/release -R failing_writes --verbose
+"""
+
+import os
+import signal
+import unittest
+
+# First: it makes the harness importable.
+from rotation_lives import LivesTest  # isort: skip
+
+import grpc
+import rotated_classes
+
+ALL = os.environ.get("KEYTURN_CRASH_WRITES") == "all"
+SAMPLE_EVERY = 1 if ALL else 8
+KINDS = ("disk_full", "io_error", "short", "lost_sync", "killed")
+
+
+class _FailingWritesTest(LivesTest):
+    def test_every_write_of_a_rotation(self):
+        first = self.first_life()
+        calls = self._undisturbed(first)
+        for call in ("write:wal", "sync:wal", "write:db", "sync:db"):
+            self.assertIn(call, calls)
+        # Each kind has its own sample.
+        jobs = [(nth, kind) for nth in range(1, len(calls) + 1) for number, kind in enumerate(KINDS)
+                if (nth + 3 * number) % SAMPLE_EVERY == 0]
+        self.outcomes = []
+        self.share(first, jobs, self._fail)
+        count = self.outcomes.count
+        # How many calls there are differs a little from one rotation to the next.
+        self.assertGreater(len(jobs) - count("not reached"), 0.9 * len(jobs))
+        print(f"{self.rotated_class.__name__}: {len(jobs)} of {len(calls)} calls in {len(KINDS)} "
+              f"ways: {count('held')} steps held, {count('unharmed')} passed unharmed, "
+              f"{count('killed')} killed, {count('ended')} ended by themselves, "
+              f"{count('not reached')} not reached; {self.reads} reads, none of them a dead key")
+
+    def _calls(self, life):
+        return [line for line in self.all_points(life.name) if line.count(":") == 1]
+
+    def _undisturbed(self, life):
+        self.forget_points(life.name)
+        life.start(fail_write="0:io_error")
+        life.rotated.rotate(life.agent)
+        life.check()
+        calls = self._calls(life)
+        life.stop()
+        return calls
+
+    def _fail(self, life, job):
+        nth, kind = job
+        self.forget_points(life.name)
+        life.start(fail_write=f"{nth}:{kind}")
+        before = life.value()
+        try:
+            life.rotated.rotate(life.agent)
+            life.check()
+        except (AssertionError, grpc.RpcError):
+            try:
+                code = life.agent.wait(2)
+            except AssertionError:
+                code = None
+            if code is None:
+                raise
+            self.outcomes.append(self._ended(kind, code))
+            life.recovered(first_kill=True)
+            return
+        assert life.value() != before, "nothing was rotated"
+        reached = len(self._calls(life)) >= nth
+        self.outcomes.append(self._reported(life) if reached else "not reached")
+        if reached:
+            life.stop()
+        else:
+            life.kill()  # what is to come may come as it closes the store
+
+    @staticmethod
+    def _ended(kind, code):
+        """The agent did, as it should: killed, or by itself because it could not go on."""
+        if kind == "killed":
+            assert code == -signal.SIGKILL, f"ended with {code}"
+            return "killed"
+        # Only a sync can leave anything in doubt, and only when the commit over it fails too.
+        assert code == 1 and kind == "disk_full", f"ended with {code} after {kind}"
+        return "ended"
+
+    @staticmethod
+    def _reported(life):
+        """What fails in a commit is reported, and that it passed later; a checkpoint that fails is
+        made up for by the next and harms nobody."""
+        events = life.agent.events("STORE_FULL")
+        causes = [record.get("cause") for record in events if record["event"] == "failure"]
+        assert set(causes) <= {"disk_full", "store_error"}, f"reported: {events}"
+        assert not causes or events[-1]["event"] == "RESOLVED", f"reported: {events}"
+        return "held" if causes else "unharmed"
+
+
+CASES = [type(f"{rotated.__name__}WritesTest", (_FailingWritesTest,), {"rotated_class": rotated})
+         for rotated in (rotated_classes.ALL if ALL else
+                         (rotated_classes.Untagged, rotated_classes.DualSlot))]
+globals().update({case.__name__: case for case in CASES})
+
+
+def load_tests(loader, _tests, _pattern):
+    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in CASES)
+
+
+if __name__ == "__main__":
+    unittest.main()
