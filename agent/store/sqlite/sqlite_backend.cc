@@ -81,6 +81,7 @@ absl::Status UseWal(sqlite3* db, const std::string& path) {
 // database, and that synced, before anybody acts on it. The WAL itself is synced first, for which
 // a full disk has room; what else it hinders is done later.
 absl::Status Checkpoint(sqlite3* db, const std::string& path) {
+  errno = 0;
   const int result =
       sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   if (result == SQLITE_OK) return absl::OkStatus();
@@ -142,7 +143,6 @@ absl::StatusOr<std::unique_ptr<SqliteBackend>> SqliteBackend::Open(const std::st
   if (absl::Status s = CheckSchema(db->get(), path); !s.ok()) return s;
   if (absl::Status s = UseWal(db->get(), path); !s.ok()) return s;
   if (absl::Status s = Migrate(db->get(), path); !s.ok()) return s;
-  errno = 0;
   if (absl::Status s = Checkpoint(db->get(), path); !s.ok()) return s;
 
   auto backend =
