@@ -185,7 +185,6 @@ absl::Status SqliteBackend::Run(Statement& statement, absl::string_view what) {
 
 absl::StatusOr<std::optional<Entry>> SqliteBackend::Get(absl::string_view key) {
   absl::MutexLock hold(&mu_);
-  if (absl::Status s = SettleDoubt(); !s.ok()) return s;
   StatementUse get(get_);
   const int result = get->Bind(1, key).Step();
   if (result == SQLITE_DONE) return std::optional<Entry>();
@@ -195,7 +194,6 @@ absl::StatusOr<std::optional<Entry>> SqliteBackend::Get(absl::string_view key) {
 
 absl::StatusOr<std::vector<Entry>> SqliteBackend::Scan(absl::string_view prefix) {
   absl::MutexLock hold(&mu_);
-  if (absl::Status s = SettleDoubt(); !s.ok()) return s;
   StatementUse scan(scan_);
   scan->Bind(1, prefix);
   std::vector<Entry> entries;
@@ -259,32 +257,21 @@ absl::Status SqliteBackend::CheckGuards(const std::vector<Guard>& guards) {
 
 absl::Status SqliteBackend::CommitTransaction() {
   const int result = commit_.Run();
-  if (result == SQLITE_DONE) {
-    in_doubt_ = false;  // it lies where the frames in doubt were
-    return absl::OkStatus();
-  }
+  if (result == SQLITE_DONE) return absl::OkStatus();
   absl::Status failure = Failure(result, "commit to");
   if (sqlite3_get_autocommit(db_.get()) == 0) rollback_.Run();
   if ((result & 0xff) == SQLITE_FULL || (result & 0xff) == SQLITE_BUSY) return failure;
-  in_doubt_ = true;
-  return SettleDoubt().ok() ? failure : absl::UnknownError(failure.message());
-}
-
-// The frames of a commit may be whole in the WAL although syncing them failed, and a restart would
-// take them for committed. Another commit lies over them; only then it is certain that nothing was
-// written. Syncing again would prove nothing: the system may have dropped what it could not write.
-absl::Status SqliteBackend::SettleDoubt() {
-  if (!in_doubt_) return absl::OkStatus();
-  if (absl::Status s = Run(begin_, "write to"); !s.ok()) return s;
-  int result = next_revision_.Run();
-  if (result == SQLITE_DONE) result = commit_.Run();
-  if (result == SQLITE_DONE) {
-    in_doubt_ = false;
-    return absl::OkStatus();
+  // The frames of this commit may be whole in the WAL although syncing them failed, and a restart
+  // would take them for committed. Another commit lies over them; only then it is certain that
+  // nothing was written. Syncing again would prove nothing: the system may have dropped what it
+  // could not write.
+  if (Run(begin_, "write to").ok()) {
+    if (next_revision_.Run() == SQLITE_DONE && commit_.Run() == SQLITE_DONE) return failure;
+    rollback_.Run();
   }
-  absl::Status failure = Failure(result, "commit to");
-  rollback_.Run();
-  return failure;
+  return absl::UnavailableError(absl::StrCat(
+      failure.message(),
+      "; should keyturnd end before it can store its next change, this one may turn out stored"));
 }
 
 }  // namespace keyturn::store

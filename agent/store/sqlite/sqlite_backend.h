@@ -53,8 +53,6 @@ class SqliteBackend final : public Backend {
                                  const std::vector<store::Write>& writes)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CheckGuards(const std::vector<Guard>& guards) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  // Makes it certain that a commit in doubt was not written; without one, does nothing.
-  absl::Status SettleDoubt() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status CommitTransaction() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Run(Statement& statement, absl::string_view what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
   absl::Status Failure(int result, absl::string_view what) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
@@ -65,9 +63,6 @@ class SqliteBackend final : public Backend {
   // Held during I/O: a connection can do one thing at a time, so the lock is the connection.
   absl::Mutex mu_;
   Database db_ ABSL_GUARDED_BY(mu_);
-  // Whether frames of a failed commit may be whole in the WAL. This connection does not see them,
-  // but a restart would, so until they are written over nobody may read.
-  bool in_doubt_ ABSL_GUARDED_BY(mu_) = false;
   // Declared after db_, so that they are gone when it closes.
   Statement begin_ ABSL_GUARDED_BY(mu_);
   Statement commit_ ABSL_GUARDED_BY(mu_);
