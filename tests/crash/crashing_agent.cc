@@ -46,8 +46,8 @@ uint64_t g_failing_write = 0;
 WriteFault g_write_fault = WriteFault::kIoError;
 std::atomic<bool> g_in_rotation{false};
 
-// A rotation of some ten commits has several checkpoints with this, and the WAL begins anew.
-constexpr int kCheckpointEvery = 16;
+// The shortest rotation, of four commits, has a checkpoint with this, and the WAL begins anew.
+constexpr int kCheckpointEvery = 6;
 
 bool IsAwaited(absl::string_view point) {
   return point == g_point || (g_point == "*" && absl::StartsWith(point, "rotation:"));

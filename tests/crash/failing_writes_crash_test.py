@@ -2,7 +2,7 @@
 """Every call with which SQLite changes a file in the course of a rotation fails once: each write,
 sync, truncation and growing of an index, of the WAL and of the database. The disk is full and stays
 so for a while, it is broken, half of a write arrives, a sync fails and what was not synced is gone,
-or the process is killed with half a write done. SQLite checkpoints every 16 pages here, so those
+or the process is killed with half a write done. SQLite checkpoints every 6 pages here, so those
 calls are among them. The rotation ends by itself, nothing is lost, nothing is left over.
 
 A point is a call and a kind of failure. By default a sample that takes about a minute: one point in
@@ -21,7 +21,7 @@ import grpc
 import rotated_classes
 
 ALL = os.environ.get("KEYTURN_CRASH_WRITES") == "all"
-SAMPLE_EVERY = 1 if ALL else 7
+SAMPLE_EVERY = 1 if ALL else 9
 KINDS = {"write": ("disk_full", "io_error", "short", "killed"),
          "sync": ("disk_full", "io_error", "lost_sync", "killed"),
          "truncate": ("disk_full", "io_error", "killed"),
