@@ -86,6 +86,11 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
     }
   }
 
+  struct Moment {
+    absl::Time wall;
+    base::BootTime boot;
+  };
+
   static bool Lost(Kind kind) {
     return kind == Kind::kLoseReply || kind == Kind::kLoseRequest || kind == Kind::kLateEffect;
   }
@@ -141,7 +146,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
       if (call.generation != generation) return;
       --in_flight[call.kind];
       if (call.kind == ProviderCall::kCreate && Result(answer).outcome == Outcome::kUnknown) {
-        doubtful_since = clock.WallNow();
+        doubtful_since = Moment{clock.WallNow(), clock.BootNow()};
       }
     }
     call.done(std::move(answer));
@@ -150,7 +155,9 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
   void NoteSent(ProviderCall kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     most_in_flight[kind] = std::max(most_in_flight[kind], ++in_flight[kind]);
     if (kind != ProviderCall::kCreate || !doubtful_since) return;
-    shortest_wait_in_doubt = std::min(shortest_wait_in_doubt, clock.WallNow() - *doubtful_since);
+    const absl::Duration waited =
+        std::max(clock.WallNow() - doubtful_since->wall, clock.BootNow() - doubtful_since->boot);
+    shortest_wait_in_doubt = std::min(shortest_wait_in_doubt, waited);
     doubtful_since.reset();
   }
 
@@ -279,7 +286,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
   std::vector<std::string> chosen ABSL_GUARDED_BY(mu);
   std::map<ProviderCall, int> in_flight ABSL_GUARDED_BY(mu);
   std::map<ProviderCall, int> most_in_flight ABSL_GUARDED_BY(mu);
-  std::optional<absl::Time> doubtful_since ABSL_GUARDED_BY(mu);
+  std::optional<Moment> doubtful_since ABSL_GUARDED_BY(mu);
   absl::Duration shortest_wait_in_doubt ABSL_GUARDED_BY(mu) = absl::InfiniteDuration();
   std::map<ProviderCall, int> calls ABSL_GUARDED_BY(mu);
   std::map<ProviderCall, std::deque<ProviderFault>> injected ABSL_GUARDED_BY(mu);
@@ -411,7 +418,8 @@ void FakeProvider::ForgetCallers() {
   absl::MutexLock lock(&service_->mu);
   ++service_->generation;
   if (service_->in_flight[ProviderCall::kCreate] > 0) {
-    service_->doubtful_since = service_->clock.WallNow();
+    service_->doubtful_since =
+        Service::Moment{service_->clock.WallNow(), service_->clock.BootNow()};
   }
   service_->in_flight.clear();
 }

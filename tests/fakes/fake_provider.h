@@ -122,7 +122,7 @@ class FakeProvider final : public providers::Provider {
   std::vector<std::string> secrets() const;
   // The most calls of this kind under way at one moment, as their caller sees it.
   int most_in_flight(ProviderCall call) const;
-  // The shortest time, by the clock that can be set, from when the caller was left in doubt about a
+  // The shortest time, by the clock that says more, from when the caller was left in doubt about a
   // create (told so, or killed) to its next create.
   absl::Duration shortest_wait_in_doubt() const;
 
