@@ -66,6 +66,8 @@ class FakeTokenEndpoint final : public providers::TokenEndpoint {
   int requests() const;
   // Requests with a refresh token that was spent and beyond its leeway: each ended a grant.
   int replays() const;
+  // Every token it ever gave out, of either kind.
+  const std::vector<std::string>& issued() const;
   // Most requests of one client under way at one moment, as its caller sees it.
   int most_in_flight() const;
 
