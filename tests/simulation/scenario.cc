@@ -152,9 +152,6 @@ KeeperHouse::Options Scenario::Choose(uint64_t seed) {
   traits.can_verify = Chance(80) || Is(ProviderClass::kSelfRoll);
   options.provider.works_after = traits.can_verify ? Up(absl::Seconds(15)) : absl::ZeroDuration();
   options.provider.listed_after = mints ? Up(settle_ / 3) : absl::ZeroDuration();
-  // The agent counts what is listed; the provider itself must see to a limit that a lagging list
-  // hides.
-  if (limit_ > 0 && !limit_enforced_) options.provider.listed_after = absl::ZeroDuration();
   options.provider.latency = Up(absl::Seconds(2));
   options.endpoint.latency = Up(absl::Seconds(2));
   options.endpoint.lifetime = absl::Seconds(60 + static_cast<int>(Roll(1200)));

@@ -44,7 +44,12 @@ void Engine::AddVersions(const Run& run, const CredentialState& state, Facts& fa
   for (const auto& [number, version] : state.versions) {
     const bool ended = version.state == store::VersionState::kRevoked ||
                        version.state == store::VersionState::kFailed;
-    if (ended && !version.provider_key_id.empty()) facts.our_ids.insert(version.provider_key_id);
+    if (version.provider_key_id.empty()) continue;
+    if (ended) {
+      facts.our_ids.insert(version.provider_key_id);
+    } else if (version.created_at > facts.now - facts.traits.settle) {
+      facts.young_ids.insert(version.provider_key_id);
+    }
   }
   if (const store::VersionRecord* current = state.Current()) facts.current_value = current->value;
   if (const store::VersionRecord* old = state.Version(run.record.old_version)) {

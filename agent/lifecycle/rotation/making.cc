@@ -86,7 +86,11 @@ void Transition::CheckAccounts(const std::vector<ListedKey>& alive) {
     if (facts_.disown) std::get<Close>(step_.effect).disowned = unaccounted.unknown;
     return;
   }
-  if (facts_.traits.key_limit > 0 && alive.size() + 1 > facts_.traits.key_limit) {
+  const auto unlisted =
+      std::count_if(facts_.young_ids.begin(), facts_.young_ids.end(),
+                    [&](const std::string& id) { return Find(alive, id) == nullptr; });
+  const size_t keys = alive.size() + static_cast<size_t>(unlisted);
+  if (facts_.traits.key_limit > 0 && keys + 1 > facts_.traits.key_limit) {
     return End(Ending::kBlocked, {Outcome::kLimited, "key_limit", 0, {}});
   }
   Remember(alive);

@@ -79,6 +79,15 @@ TEST_F(StateMachineTest, NoRoomIsBlockedAndNothingIsDeleted) {
   EXPECT_EQ(EndOf(step), Ending::kBlocked);
 }
 
+TEST_F(StateMachineTest, AYoungKeyCountsBeforeItIsListed) {
+  facts_.traits.key_limit = 2;
+  facts_.young_ids = {"young"};
+  EXPECT_EQ(EndOf(In(State::kChecking, List({Listed("old")}))), Ending::kBlocked);
+  EXPECT_EQ(EndOf(In(State::kChecking, List({Listed("old"), Listed("young")}))), Ending::kBlocked);
+  facts_.traits.key_limit = 3;
+  EXPECT_EQ(After(In(State::kChecking, List({Listed("old"), Listed("young")}))), State::kCreating);
+}
+
 TEST_F(StateMachineTest, ASweepCreatesNothing) {
   facts_.sweep_only = true;
   EXPECT_EQ(EndOf(In(State::kChecking, List({Listed("old")}))), Ending::kSwept);
