@@ -414,6 +414,7 @@ void Keeper::Publish(const std::string& name) {
   }
   if (engine_.Rolling(name)) {
     out.hard = deps_.clock.BootNow();  // whoever asks waits for the outcome, for a while
+    if (engine_.Replaced(name)) out.expires = out.hard;  // and gets no key that is known to be dead
   } else {
     EndRollWaits(name);
   }
@@ -492,9 +493,8 @@ void Keeper::EndRollWaits(const std::string& name) {
                              "ROTATION_UNDER_WAY", {{"credential", name}})
           : absl::OkStatus();
   // Not from within the publishing: the new value has to be there first.
-  for (Done& wait : waits) {
+  for (Done& wait : waits)
     deps_.executor.Post([wait = std::move(wait), status]() mutable { wait(status); });
-  }
 }
 
 }  // namespace keyturn::lifecycle

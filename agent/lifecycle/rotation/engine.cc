@@ -51,6 +51,11 @@ bool Engine::Rolling(const std::string& name) const {
   return state == State::kCreating || state == State::kReconcile;
 }
 
+bool Engine::Replaced(const std::string& name) const {
+  const auto found = runs_.find(name);
+  return found != runs_.end() && found->second.replaced;
+}
+
 void Engine::Recover() {
   for (const auto& [name, state] : env_.ledger.credentials()) {
     if (!state.rotation || Running(name)) continue;
@@ -136,12 +141,17 @@ void Engine::Commit(const std::string& name, Step step) {
   }
   RotationPoint(entered, "after_commit");
   run.commit_failures = 0;
+  run.replaced = false;
   env_.failures.Resolve(observe::FailureCode::kStoreFull, name);
   Perform(name, std::move(committed));
 }
 
 void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status& why) {
   Run& run = runs_.at(name);
+  if (EndsTheOld(run) && ChangesCurrent(step.version) && !run.replaced) {
+    run.replaced = true;
+    hooks_.changed(name);
+  }
   const absl::Duration wait =
       base::Backoff({absl::Seconds(1), absl::Seconds(30)}, ++run.commit_failures,
                     absl::ZeroDuration(), env_.random);

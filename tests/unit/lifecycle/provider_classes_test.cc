@@ -229,6 +229,24 @@ TEST_P(RollTest, WhoeverAsksDuringTheRollWaitsForTheNewKey) {
   EXPECT_GT(house_.sink.versions.at("app/key").hard, house_.clock.BootNow());
 }
 
+TEST_P(RollTest, ADeadKeyIsNotHandedOutWhileTheNewOneCannotBeStored) {
+  const std::string old = Key();
+  v1::RotateRequest request;
+  request.set_name("app/key");
+  house_.keeper().Rotate(
+      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  ASSERT_TRUE(Until([&] { return State() == "creating"; }));
+  EXPECT_GT(house_.sink.versions.at("app/key").expires, house_.clock.BootNow());
+  house_.store.faults().FailAllCommits(fakes::CommitFault::kDiskFull);
+  house_.Advance(absl::Minutes(1));
+  EXPECT_FALSE(house_.provider->Works(old));
+  EXPECT_LE(house_.sink.versions.at("app/key").expires, house_.clock.BootNow());
+  house_.store.faults().FailAllCommits(std::nullopt);
+  ASSERT_TRUE(Until([&] { return Key() != old; }, absl::Minutes(1)));
+  EXPECT_TRUE(Works());
+  EXPECT_GT(house_.sink.versions.at("app/key").expires, house_.clock.BootNow());
+}
+
 TEST_P(RollTest, NobodyWaitsLongerThanFiveSeconds) {
   house_.provider->InjectNext(ProviderCall::kCreate, {Kind::kLoseReply, {}, {}});
   v1::RotateRequest request;
