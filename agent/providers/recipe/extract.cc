@@ -103,7 +103,8 @@ std::optional<absl::Time> TakeTime(const json& tree, const pb::TimePick& pick, a
     absl::Time time;
     if (absl::ParseTime(absl::RFC3339_full, text, &time, nullptr) ||
         absl::ParseTime("%Y-%m-%d", text, &time, nullptr)) {
-      return time;
+      // A zero time: of year 1 in some languages, of 1970 in others.
+      return time <= absl::UnixEpoch() ? absl::InfiniteFuture() : time;
     }
     return std::nullopt;
   }
@@ -271,7 +272,8 @@ bool ReadParts(const Recipe& recipe, const RecipeRequest& request, const net::Ht
   }
   if (extract.has_expires_at()) {
     const auto time = TakeTime(*from, extract.expires_at(), values.now);
-    if (!time.has_value()) return false;
+    // Handed out, a key that is dead already would serve nobody.
+    if (!time.has_value() || *time <= values.now) return false;
     if (*time != absl::InfiniteFuture()) parts->expires_at = time;
   }
   return TakeFields(*from, extract.fields(), &parts->fields) &&

@@ -199,6 +199,39 @@ create:
   EXPECT_EQ(Create(For("6")).outcome, Outcome::kUnknown);
 }
 
+TEST_F(RecipeClassesTest, AKeyThatIsBornDeadIsUnreadableAndAZeroTimeIsNever) {
+  Use(absl::StrCat(R"(recipe: r
+class: untagged
+create:
+  path: /keys
+  extract: { id: /id, value: /key, expires_at: /expires_on }
+  outcomes: [ { status: ["200"], is: ok } ]
+list:
+  path: /keys
+  extract: { id: /id }
+  outcomes: [ { status: ["200"], is: ok } ]
+)",
+                   kTail));
+  const auto created = [this](const std::string& expires_on) {
+    Answer({Reply(200, absl::StrCat(R"({"id":"1","key":"k","expires_on":")", expires_on, "\"}"))});
+    return Create(NewKey());
+  };
+  for (const char* never : {"0001-01-01T00:00:00Z", "0001-01-01", "0001-01-01T00:00:00+08:00",
+                            "1970-01-01T00:00:00Z"}) {
+    EXPECT_EQ(created(never).outcome, Outcome::kOk) << never;
+    EXPECT_EQ(minted_->expires_at, std::nullopt) << never;
+  }
+  const absl::Time now = clock_.WallNow();
+  const auto text = [](absl::Time at) {
+    return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", at, absl::UTCTimeZone());
+  };
+  for (const absl::Duration ago : {absl::Seconds(1), absl::Hours(24 * 365)}) {
+    EXPECT_EQ(created(text(now - ago)).outcome, Outcome::kUnknown) << ago;
+    EXPECT_EQ(created(text(now - ago)).cause, "unreadable_reply");
+  }
+  EXPECT_EQ(created(text(clock_.WallNow() + absl::Hours(1))).outcome, Outcome::kOk);
+}
+
 TEST_F(RecipeClassesTest, RollKeepsItsIdWhereTheReplySaysNone) {
   Use(R"(recipe: r
 class: roll
