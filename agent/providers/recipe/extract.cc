@@ -29,7 +29,9 @@ constexpr size_t kHintLengthMax = 256;
 constexpr size_t kValueLengthMax = 16 * 1024;
 constexpr size_t kCursorLengthMax = 2048;
 constexpr size_t kItemsMax = 10'000;
+// Of a hint's characters, those in front of the key's own part aside; and of those at its end.
 constexpr size_t kHintKnownMin = 6;
+constexpr size_t kHintTailMin = 4;
 
 bool Graphic(absl::string_view text) {
   return !text.empty() &&
@@ -350,7 +352,7 @@ std::optional<ManagerToken> ReadManagerToken(const Recipe& recipe, const net::Ht
   return token;
 }
 
-bool HintFits(absl::string_view hint, absl::string_view key) {
+bool HintFits(absl::string_view hint, absl::string_view key, absl::string_view prefix) {
   const auto hides = [](char c) { return c == '.' || c == '*'; };
   size_t begin = 0;
   while (begin + 1 < hint.size() && !(hides(hint[begin]) && hides(hint[begin + 1]))) ++begin;
@@ -359,8 +361,11 @@ bool HintFits(absl::string_view hint, absl::string_view key) {
   while (end < hint.size() && hides(hint[end])) ++end;
   const absl::string_view head = hint.substr(0, begin);
   const absl::string_view tail = hint.substr(end);
-  return head.size() + tail.size() >= kHintKnownMin && head.size() + tail.size() < key.size() &&
-         absl::StartsWith(key, head) && absl::EndsWith(key, tail);
+  // All keys begin with the prefix, so it tells none of them from the others.
+  const size_t of_head = head.size() - std::min(head.size(), prefix.size());
+  return tail.size() >= kHintTailMin && of_head + tail.size() >= kHintKnownMin &&
+         head.size() + tail.size() < key.size() && absl::StartsWith(key, head) &&
+         absl::EndsWith(key, tail);
 }
 
 }  // namespace keyturn::providers

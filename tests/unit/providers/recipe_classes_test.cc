@@ -360,14 +360,36 @@ TEST_F(RecipeClassesTest, ManualRevokesWhatTheHintFits) {
   EXPECT_EQ(Revoke("", Key("sk-ant-api03-R2D2c3poigAA")).outcome, Outcome::kRejected);
 }
 
+TEST_F(RecipeClassesTest, ManualTouchesNothingWhereTheHintLeavesADoubt) {
+  Use(absl::StrCat(kManual, "value: { prefix: sk-ant-api03- }\n"));
+  const std::string listed = R"({"data":[
+    {"id":"k1","partial_key_hint":"sk-ant-...","status":"active"},
+    {"id":"k2","partial_key_hint":"sk-ant-api03-R2D...igAA","status":"archived"},
+    {"id":"k3","partial_key_hint":"sk-ant-api03-R2D...igAA","status":"active"},
+    {"id":"k4","partial_key_hint":"sk-ant-api03-...wxyz","status":"active"}]})";
+  Answer({Reply(200, listed)});
+  EXPECT_EQ(Revoke("", Key("sk-ant-api03-C3POxxxxxxAA")).cause, "key_not_listed");
+  EXPECT_EQ(Revoke("", Key("sk-ant-api03-R2D2xxxxigAA")).cause, "key_ambiguous")
+      << "the one that is archived may have been it";
+  EXPECT_EQ(Revoke("", Key("sk-ant-api03-C3POxxxxwxyz")).cause, "key_not_listed");
+  for (const std::string& sent : Sent()) EXPECT_EQ(sent, "GET api_keys");
+}
+
 TEST(HintFits, Cases) {
-  EXPECT_TRUE(HintFits("sk-ab...wxyz", "sk-abcdefghwxyz"));
-  EXPECT_TRUE(HintFits("sk-abcd***", "sk-abcdefghwxyz"));
-  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-abwxyz")) << "nothing would be hidden";
-  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-accdefghwxyz"));
-  EXPECT_FALSE(HintFits("sk-...", "sk-abcdefgh")) << "fits nearly any key";
-  EXPECT_FALSE(HintFits("sk-abcdefgh", "sk-abcdefgh"));
-  EXPECT_FALSE(HintFits("", "sk-abcdefgh"));
+  EXPECT_TRUE(HintFits("sk-ab...wxyz", "sk-abcdefghwxyz", ""));
+  EXPECT_TRUE(HintFits("sk-ab...wxyz", "sk-abcdefghwxyz", "sk-"));
+  EXPECT_FALSE(HintFits("sk-a...wxyz", "sk-abcdefghwxyz", "sk-")) << "too few beyond the prefix";
+  EXPECT_TRUE(HintFits("sk-a...wxyz", "sk-abcdefghwxyz", "")) << "no prefix is known";
+  EXPECT_FALSE(HintFits("...wxyz", "sk-abcdefghwxyz", "sk-")) << "a head shorter than the prefix";
+  EXPECT_TRUE(HintFits("...uvwxyz", "sk-abcdefguvwxyz", "sk-"));
+  EXPECT_FALSE(HintFits("sk-abcd***", "sk-abcdefghwxyz", "")) << "a head may be all keys' alike";
+  EXPECT_FALSE(HintFits("sk-abcdef***xyz", "sk-abcdefghwxyz", "")) << "three characters at the end";
+  EXPECT_FALSE(HintFits("sk-ant-...", "sk-ant-api03-abcdefghwxyz", "sk-ant-"));
+  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-abwxyz", "")) << "nothing would be hidden";
+  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-accdefghwxyz", ""));
+  EXPECT_FALSE(HintFits("sk-...", "sk-abcdefgh", "")) << "fits nearly any key";
+  EXPECT_FALSE(HintFits("sk-abcdefgh", "sk-abcdefgh", ""));
+  EXPECT_FALSE(HintFits("", "sk-abcdefgh", ""));
 }
 
 constexpr char kSteps[] = R"(recipe: r
