@@ -374,6 +374,25 @@ class ManualTest : public ClassTest {
   absl::Status Store(const std::string& value, const std::string& id) {
     v1::PutRequest request;
     request.set_name("app/key");
+class BornDeadTest : public ClassTest {
+ protected:
+  static KeeperHouse::Options Options() {
+    KeeperHouse::Options options;
+    options.provider.traits.provider_class = ProviderClass::kTagged;
+    options.provider.key_lifetime = -absl::Hours(1);
+    return options;
+  }
+  BornDeadTest() : ClassTest(Options()) {}
+};
+
+TEST_F(BornDeadTest, AKeyThatHasExpiredAlreadyIsNotHandedOutAndNotLeftBehind) {
+  ASSERT_TRUE(house_.Apply(Yaml()).ok());
+  ASSERT_TRUE(Until([&] { return house_.log.Failures("ROTATION_FAILED") >= 1; }));
+  EXPECT_EQ(house_.Describe("app/key")->summary().current_version(), 0u);
+  EXPECT_GE(house_.provider->keys().size(), 1u);
+  EXPECT_EQ(Alive(), 0u);
+}
+
     request.add_fields()->set_value(value);
     request.set_provider_key_id(id);
     auto end = std::make_shared<std::optional<absl::Status>>();
