@@ -166,6 +166,10 @@ absl::Status Keeper::DeleteNow(const v1::DeleteRequest& request) {
             absl::StrCat("provider \"", name, "\" is used by credential \"", credential, "\""));
       }
     }
+      if (state.record.spec.recovery() == name) {
+        return Refuse(absl::StrCat("provider \"", name, "\" is the `recovery` of credential \"",
+                                   credential, "\""));
+      }
     transaction.Delete(absl::StrCat("provider/", name));
   } else if (request.type() == "policy") {
     if (ledger_.policies().count(name) == 0) return NoSuch("policy", name);

@@ -356,6 +356,18 @@ class ManualTest : public ClassTest {
     options.provider.traits.value_prefix = "fake-";
     options.provider.traits.value_min_length = 8;
     return options;
+TEST_F(SelfRollTest, AProviderThatACredentialRecoversWithIsNotDeleted) {
+  Use("recovery: r,");
+  const absl::Status refused = house_.Delete("provider", "r");
+  EXPECT_EQ(base::ReasonOf(refused), "NOT_POSSIBLE_NOW") << refused;
+  EXPECT_NE(refused.message().find("app/key"), absl::string_view::npos) << refused;
+}
+
+TEST_F(SelfRollTest, DisownDoesNotSayThatAllIsWell) {
+  Use("accept_loss: true,");
+  EXPECT_EQ(base::ReasonOf(Disown().status()), "NOT_POSSIBLE_NOW") << Disown().status();
+}
+
   }
   ManualTest() : ClassTest(Options()) {}
   void SetUp() override {
