@@ -59,6 +59,15 @@ class ClassTest : public testing::Test {
     Until([&] { return end->has_value(); }, limit);
     return *end;
   }
+  absl::StatusOr<v1::DisownResponse> Disown() {
+    v1::DisownRequest request;
+    request.set_name("app/key");
+    auto answer = std::make_shared<std::optional<absl::StatusOr<v1::DisownResponse>>>();
+    house_.keeper().Disown(request,
+                           [answer](absl::StatusOr<v1::DisownResponse> r) { *answer = r; });
+    Until([&] { return answer->has_value(); }, absl::Minutes(5));
+    return answer->value_or(absl::DeadlineExceededError("no answer"));
+  }
   size_t Alive() { return house_.provider->existing_keys().size(); }
 
   KeeperHouse house_;
@@ -149,6 +158,10 @@ TEST_F(DualSlotTest, AfterALostReplyTheSlotTells) {
     EXPECT_EQ(house_.provider->calls(ProviderCall::kCreate),
               calls + (kind == Kind::kLoseRequest ? 2 : 1));
   }
+}
+
+TEST_F(DualSlotTest, DisownDoesNotSayThatAllIsWell) {
+  EXPECT_EQ(base::ReasonOf(Disown().status()), "NOT_POSSIBLE_NOW") << Disown().status();
 }
 
 TEST_F(DualSlotTest, ASlotInUseThatSomebodyRegeneratesIsReadAgain) {
@@ -368,24 +381,12 @@ TEST_F(SelfRollTest, DisownDoesNotSayThatAllIsWell) {
   EXPECT_EQ(base::ReasonOf(Disown().status()), "NOT_POSSIBLE_NOW") << Disown().status();
 }
 
-  }
-  ManualTest() : ClassTest(Options()) {}
-  void SetUp() override {
-    ASSERT_TRUE(house_.Apply(Yaml("", "90d")).ok());
-    ASSERT_EQ(Bring(), absl::OkStatus());
-  }
-  absl::Status Bring(std::string value = "") {
-    std::string id = "id";
-    if (value.empty()) {
-      const auto made = house_.provider->MakeKeyByHand();
-      id = made.first;
-      value = std::string(made.second.Primary()->Reveal());
-    }
-    return Store(value, id);
-  }
-  absl::Status Store(const std::string& value, const std::string& id) {
-    v1::PutRequest request;
-    request.set_name("app/key");
+TEST_F(SelfRollTest, NeedsToKnowWhatToDoAboutALoss) {
+  EXPECT_TRUE(absl::IsInvalidArgument(house_.Apply(Yaml("allow_gap: true,"))));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      house_.Apply(Yaml("allow_gap: true, accept_loss: true, recovery: r,"))));
+}
+
 class BornDeadTest : public ClassTest {
  protected:
   static KeeperHouse::Options Options() {
@@ -477,6 +478,11 @@ class UndoTest : public ClassTest {
     options.provider.traits.provider_class = ProviderClass::kUntagged;
     return options;
   }
+TEST_F(ManualTest, DisownDoesNotSayThatAllIsWell) {
+  const auto disowned = Disown();
+  EXPECT_EQ(base::ReasonOf(disowned.status()), "NOT_POSSIBLE_NOW") << disowned.status();
+}
+
   UndoTest() : ClassTest(Options()) {}
   void SetUp() override {
     ASSERT_TRUE(house_.Apply(Yaml()).ok());
@@ -489,15 +495,6 @@ class UndoTest : public ClassTest {
     house_.keeper().Undo(request, [&](absl::StatusOr<v1::UndoResponse> r) { answer = r; });
     house_.Advance(absl::ZeroDuration());
     return answer;
-  }
-  absl::StatusOr<v1::DisownResponse> Disown() {
-    v1::DisownRequest request;
-    request.set_name("app/key");
-    auto answer = std::make_shared<std::optional<absl::StatusOr<v1::DisownResponse>>>();
-    house_.keeper().Disown(request,
-                           [answer](absl::StatusOr<v1::DisownResponse> r) { *answer = r; });
-    Until([&] { return answer->has_value(); }, absl::Minutes(5));
-    return answer->value_or(absl::DeadlineExceededError("no answer"));
   }
 };
 
