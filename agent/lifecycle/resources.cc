@@ -23,6 +23,14 @@ using base::SourceMap;
 using base::YamlPath;
 using google::protobuf::util::MessageDifferencer;
 
+// The first field that is there and that says something about keys of a provider alone.
+std::string OnlyOfKeys(const v1::CredentialSpec& spec) {
+  if (spec.exclusive()) return "exclusive";
+  if (spec.allow_gap()) return "allow_gap";
+  if (spec.accept_loss()) return "accept_loss";
+  return spec.recovery().empty() ? "" : "recovery";
+}
+
 // One file's resources with their places.
 struct File {
   v1::Resources resources;
@@ -114,10 +122,10 @@ class Checker {
     if (spec.has_rotate() && spec.provider().empty()) {
       return Wrong(Join(here, "rotate"), "only a credential with a provider can be rotated");
     }
-    if (spec.exclusive() && spec.provider().empty()) {
-      return Wrong(Join(here, "exclusive"), "only means something beside `provider`");
-    }
-    return spec.provider().empty() ? absl::OkStatus() : Rotated(here, name, spec);
+    if (!spec.provider().empty()) return Rotated(here, name, spec);
+    const std::string of_keys = OnlyOfKeys(spec);
+    return of_keys.empty() ? absl::OkStatus()
+                           : Wrong(Join(here, of_keys), "only means something beside `provider`");
   }
 
   absl::Status Rotated(const YamlPath& here, const std::string& name,
@@ -182,10 +190,11 @@ class Checker {
 
   absl::Status OAuth(const YamlPath& here, const v1::CredentialSpec& spec) const {
     const v1::OAuthSpec& oauth = spec.oauth();
-    if (spec.has_rotate() || spec.exclusive()) {
-      return Wrong(here,
-                   "`rotate` and `exclusive` do not go with `oauth`; tokens are refreshed "
-                   "before they expire");
+    const std::string of_keys = spec.has_rotate() ? "rotate" : OnlyOfKeys(spec);
+    if (!of_keys.empty()) {
+      return Wrong(here, absl::StrCat("`", of_keys,
+                                      "` does not go with `oauth`; tokens are refreshed before "
+                                      "they expire"));
     }
     if (oauth.grant() == v1::OAUTH_GRANT_UNSPECIFIED) {
       return Wrong(here, "`grant` is needed: client_credentials or refresh_token");

@@ -138,6 +138,15 @@ TEST_F(ResourcesTest, MistakesAreSaidWithTheirPlace) {
   }
 }
 
+      {"credentials:\n  a: { static: {}, allow_gap: true }\n",
+       "credentials.a.allow_gap: only means something beside `provider`"},
+      {"credentials:\n  a: { static: {}, accept_loss: true }\n",
+       "credentials.a.accept_loss: only means something beside `provider`"},
+      {"credentials:\n  a: { static: {}, recovery: p }\n",
+       "credentials.a.recovery: only means something beside `provider`"},
+      {"credentials:\n  a: { recovery: p, oauth: { token_url: \"https://x\", client_id: c, grant: "
+       "client_credentials, client_auth: none } }\n",
+       "`recovery` does not go with `oauth`"},
 TEST_F(ResourcesTest, MistakesInASchedulePointAtTheField) {
   const std::pair<std::string, std::string> cases[] = {
       {"every: 1d, cron: \"0 3 * * *\"", "rotate.cron: does not go with `every`"},
