@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/lifecycle/ledger.h"
 
+#include <algorithm>
 #include <iterator>
 #include <tuple>
 #include <utility>
@@ -31,6 +32,13 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 const store::VersionRecord* CredentialState::Version(uint64_t number) const {
   const auto found = versions.find(number);
   return found == versions.end() ? nullptr : &found->second;
+}
+
+absl::Duration CredentialState::Runway(absl::Time now) const {
+  const store::VersionRecord* current = Current();
+  if (current == nullptr) return absl::ZeroDuration();
+  if (current->expires_at == store::kNever) return absl::InfiniteDuration();
+  return std::max(absl::ZeroDuration(), current->expires_at - now);
 }
 
 absl::Status Ledger::Load() {

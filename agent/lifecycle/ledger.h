@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "agent/store/store.h"
 
 namespace keyturn::lifecycle {
@@ -31,6 +32,9 @@ struct CredentialState {
   // Null when there is none.
   const store::VersionRecord* Version(uint64_t number) const;
   const store::VersionRecord* Current() const { return Version(record.current_version); }
+  // How long consumers go on working if nothing succeeds from now on: zero without a value that is
+  // valid, InfiniteDuration when they never break by time alone.
+  absl::Duration Runway(absl::Time now) const;
 };
 
 class Ledger {

@@ -356,19 +356,6 @@ TEST_F(SelfRollTest, AfterALostReplyTheRecoveryProviderMakesTheNext) {
   EXPECT_TRUE(house_.recovery->Works(Key()));
 }
 
-TEST_F(SelfRollTest, NeedsToKnowWhatToDoAboutALoss) {
-  EXPECT_TRUE(absl::IsInvalidArgument(house_.Apply(Yaml("allow_gap: true,"))));
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      house_.Apply(Yaml("allow_gap: true, accept_loss: true, recovery: r,"))));
-}
-
-class ManualTest : public ClassTest {
- protected:
-  static KeeperHouse::Options Options() {
-    KeeperHouse::Options options = Of(ProviderClass::kManual);
-    options.provider.traits.value_prefix = "fake-";
-    options.provider.traits.value_min_length = 8;
-    return options;
 TEST_F(SelfRollTest, AProviderThatACredentialRecoversWithIsNotDeleted) {
   Use("recovery: r,");
   const absl::Status refused = house_.Delete("provider", "r");
@@ -406,6 +393,31 @@ TEST_F(BornDeadTest, AKeyThatHasExpiredAlreadyIsNotHandedOutAndNotLeftBehind) {
   EXPECT_EQ(Alive(), 0u);
 }
 
+class ManualTest : public ClassTest {
+ protected:
+  static KeeperHouse::Options Options() {
+    KeeperHouse::Options options = Of(ProviderClass::kManual);
+    options.provider.traits.value_prefix = "fake-";
+    options.provider.traits.value_min_length = 8;
+    return options;
+  }
+  ManualTest() : ClassTest(Options()) {}
+  void SetUp() override {
+    ASSERT_TRUE(house_.Apply(Yaml("", "90d")).ok());
+    ASSERT_EQ(Bring(), absl::OkStatus());
+  }
+  absl::Status Bring(std::string value = "") {
+    std::string id = "id";
+    if (value.empty()) {
+      const auto made = house_.provider->MakeKeyByHand();
+      id = made.first;
+      value = std::string(made.second.Primary()->Reveal());
+    }
+    return Store(value, id);
+  }
+  absl::Status Store(const std::string& value, const std::string& id) {
+    v1::PutRequest request;
+    request.set_name("app/key");
     request.add_fields()->set_value(value);
     request.set_provider_key_id(id);
     auto end = std::make_shared<std::optional<absl::Status>>();
@@ -453,6 +465,8 @@ TEST_F(ManualTest, RemindsInGoodTimeAndStopsOnceTheKeyIsThere) {
   EXPECT_EQ(house_.log.Failures("MANUAL_ROTATION_DUE"), 0);
   house_.Advance(absl::Hours(24 * 2));
   EXPECT_EQ(house_.log.Failures("MANUAL_ROTATION_DUE"), 1);
+  EXPECT_EQ(house_.failures().Find("app/key")->failure.runway, absl::InfiniteDuration())
+      << "a key that does not expire goes on working when it is due";
   house_.Advance(
       absl::Hours(24 * 30));  // day 91: 30, 14, 7, 3, 1 and 0 days before, one a day after
   EXPECT_GE(house_.log.Failures("MANUAL_ROTATION_DUE"), 6);
@@ -462,6 +476,11 @@ TEST_F(ManualTest, RemindsInGoodTimeAndStopsOnceTheKeyIsThere) {
   const int before = house_.log.Failures("MANUAL_ROTATION_DUE");
   house_.Advance(absl::Hours(24 * 30));
   EXPECT_EQ(house_.log.Failures("MANUAL_ROTATION_DUE"), before);
+}
+
+TEST_F(ManualTest, DisownDoesNotSayThatAllIsWell) {
+  const auto disowned = Disown();
+  EXPECT_EQ(base::ReasonOf(disowned.status()), "NOT_POSSIBLE_NOW") << disowned.status();
 }
 
 TEST_F(ManualTest, RotateSaysWhoHasToAct) {
@@ -478,11 +497,6 @@ class UndoTest : public ClassTest {
     options.provider.traits.provider_class = ProviderClass::kUntagged;
     return options;
   }
-TEST_F(ManualTest, DisownDoesNotSayThatAllIsWell) {
-  const auto disowned = Disown();
-  EXPECT_EQ(base::ReasonOf(disowned.status()), "NOT_POSSIBLE_NOW") << disowned.status();
-}
-
   UndoTest() : ClassTest(Options()) {}
   void SetUp() override {
     ASSERT_TRUE(house_.Apply(Yaml()).ok());
