@@ -14,6 +14,7 @@
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/class_rules.h"
 #include "agent/lifecycle/schedule.h"
+#include "agent/lifecycle/ownership.h"
 
 namespace keyturn::lifecycle {
 namespace {
@@ -111,11 +112,16 @@ class Checker {
                                       name));
     }
     if (const CredentialState* held = ledger_.Find(name);
-        held != nullptr && held->record.current_version != 0 &&
-        held->record.spec.provider() != spec.provider()) {
-      return Wrong(Join(here, "provider"),
-                   "cannot change while there are keys of the old one, which nobody would revoke; "
-                   "declare a credential of another name, and delete this one when it is unused");
+        held != nullptr && held->record.spec.provider() != spec.provider()) {
+      if (const std::string keys = KeysHeldBy(*held); !keys.empty()) {
+        return Wrong(
+            Join(here, "provider"),
+            absl::StrCat("cannot change while there may be keys of the old one, which nobody would "
+                         "revoke (",
+                         keys,
+                         "); declare a credential of another name, and delete this one when it is "
+                         "unused"));
+      }
     }
     if (spec.has_oauth()) return OAuth(Join(here, "oauth"), spec);
     if (spec.has_rotate() && spec.provider().empty()) {

@@ -68,7 +68,39 @@ class ResourcesTest : public testing::Test {
     ASSERT_TRUE(ledger_.Commit(transaction).ok());
   }
 
-  OneRecipe registry_;
+  // Why there may be keys of credential `a`.
+  enum class KeysOfA { kVersion, kRotation, kTag };
+  static constexpr KeysOfA kKeysOfA[] = {KeysOfA::kVersion, KeysOfA::kRotation, KeysOfA::kTag};
+  void HoldKeys(KeysOfA keys) {
+    store::Transaction transaction;
+    if (keys == KeysOfA::kVersion) {
+      store::VersionRecord version;
+      version.credential = "a";
+      version.number = 1;
+      version.state = store::VersionState::kRetiring;
+      transaction.Put(version);
+    } else if (keys == KeysOfA::kRotation) {
+      store::RotationRecord rotation;
+      rotation.credential = "a";
+      rotation.state = "creating";
+      transaction.Put(rotation);
+    } else {
+      store::TagRecord tag;
+      tag.credential = "a";
+      tag.tag = "kt-1";
+      transaction.Put(tag);
+    }
+    ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  }
+  void DropKeys() {
+    store::Transaction transaction;
+    transaction.Delete(store::VersionKey("a", 1));
+    transaction.Delete(store::RotationKey("a"));
+    transaction.Delete(store::TagKey("a", "kt-1"));
+    ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  }
+
+  RecipeOfEachClass registry_;
   ResourceChecks checks_{registry_,
                          [](absl::string_view url) {
                            return absl::StartsWith(url, "https://")
