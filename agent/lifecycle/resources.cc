@@ -4,6 +4,7 @@
 #include <google/protobuf/util/message_differencer.h>
 
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -13,8 +14,8 @@
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/class_rules.h"
-#include "agent/lifecycle/schedule.h"
 #include "agent/lifecycle/ownership.h"
+#include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
 namespace {
@@ -46,6 +47,7 @@ class Checker {
     places_ = &file.places;
     for (const auto& [name, spec] : file.resources.providers()) {
       if (absl::Status s = Provider(name, spec); !s.ok()) return s;
+      if (absl::Status s = UsersOf(name, spec); !s.ok()) return s;
     }
     for (const auto& [name, spec] : file.resources.credentials()) {
       if (absl::Status s = Credential(name, spec); !s.ok()) return s;
@@ -70,8 +72,11 @@ class Checker {
     const CredentialState* held = ledger_.Find(name);
     return held == nullptr ? nullptr : &held->record.spec;
   }
-  bool HasProvider(const std::string& name) const {
-    return all_.providers().count(name) != 0 || ledger_.providers().count(name) != 0;
+  const v1::ProviderSpec* FindProvider(const std::string& name) const {
+    const auto wanted = all_.providers().find(name);
+    if (wanted != all_.providers().end()) return &wanted->second;
+    const auto held = ledger_.providers().find(name);
+    return held == ledger_.providers().end() ? nullptr : &held->second.spec;
   }
 
   absl::Status Provider(const std::string& name, const v1::ProviderSpec& spec) const {
@@ -135,7 +140,7 @@ class Checker {
 
   absl::Status Rotated(const YamlPath& here, const std::string& name,
                        const v1::CredentialSpec& spec) const {
-    if (!HasProvider(spec.provider())) {
+    if (FindProvider(spec.provider()) == nullptr) {
       return Wrong(Join(here, "provider"),
                    absl::StrCat("there is no provider \"", spec.provider(), "\""));
     }
@@ -152,45 +157,104 @@ class Checker {
   }
 
   // Nullopt when the provider itself is wrong, which is reported with it.
-  std::optional<providers::Traits> TraitsOf(const std::string& provider) const {
-    const auto wanted = all_.providers().find(provider);
-    const auto held = ledger_.providers().find(provider);
-    if (wanted == all_.providers().end() && held == ledger_.providers().end()) return std::nullopt;
-    const auto made = checks_.registry.Make(
-        ConfigOf(provider, wanted != all_.providers().end() ? wanted->second : held->second.spec));
+  std::optional<providers::Traits> TraitsOf(const std::string& name,
+                                            const v1::ProviderSpec* spec) const {
+    if (spec == nullptr) return std::nullopt;
+    const auto made = checks_.registry.Make(ConfigOf(name, *spec));
     if (!made.ok()) return std::nullopt;
     return (*made)->traits();
   }
 
+  std::optional<BrokenRule> BrokenRuleOf(const v1::CredentialSpec& spec) const {
+    const auto traits = TraitsOf(spec.provider(), FindProvider(spec.provider()));
+    if (!traits.has_value()) return std::nullopt;
+    const auto recovery = TraitsOf(spec.recovery(), FindProvider(spec.recovery()));
+    return CheckClass(spec, *traits, recovery.has_value() ? &*recovery : nullptr);
+  }
+
   absl::Status ClassRules(const YamlPath& here, const v1::CredentialSpec& spec) const {
-    if (!spec.recovery().empty() && !HasProvider(spec.recovery())) {
+    if (!spec.recovery().empty() && FindProvider(spec.recovery()) == nullptr) {
       return Wrong(Join(here, "recovery"),
                    absl::StrCat("there is no provider \"", spec.recovery(), "\""));
     }
-    const auto traits = TraitsOf(spec.provider());
-    if (!traits.has_value()) return absl::OkStatus();
-    const auto recovery = TraitsOf(spec.recovery());
-    const auto broken = CheckClass(spec, *traits, recovery.has_value() ? &*recovery : nullptr);
+    const auto broken = BrokenRuleOf(spec);
     return broken.has_value() ? Wrong(Join(here, broken->field), broken->message)
                               : absl::OkStatus();
   }
 
-  // An exclusive credential owns every key its provider lists, so it cannot share the provider.
-  absl::Status Sharing(const YamlPath& here, const std::string& name,
-                       const v1::CredentialSpec& spec) const {
-    std::map<std::string, const v1::CredentialSpec*> others;
-    for (const auto& [other, state] : ledger_.credentials()) others[other] = &state.record.spec;
-    for (const auto& [other, wanted] : all_.credentials()) others[other] = &wanted;
-    for (const auto& [other, wanted] : others) {
-      if (other == name || wanted->provider() != spec.provider()) continue;
-      if (spec.exclusive() || wanted->exclusive()) {
-        return Wrong(here,
-                     absl::StrCat("shares provider \"", spec.provider(), "\" with \"", other,
-                                  "\", and one of them is exclusive: its rotation would delete "
-                                  "the other's keys"));
+  // A provider that changes, changes under the credentials that use it.
+  absl::Status UsersOf(const std::string& name, const v1::ProviderSpec& spec) const {
+    const auto held = ledger_.providers().find(name);
+    if (held == ledger_.providers().end() || MessageDifferencer::Equals(held->second.spec, spec)) {
+      return absl::OkStatus();
+    }
+    const YamlPath here = {"providers", name};
+    const auto before = TraitsOf(name, &held->second.spec);
+    const auto after = TraitsOf(name, &spec);
+    const bool other_class =
+        before.has_value() && after.has_value() && before->provider_class != after->provider_class;
+    for (const auto& [credential, state] : ledger_.credentials()) {
+      const v1::CredentialSpec& user = state.record.spec;
+      if (user.provider() != name && user.recovery() != name) continue;
+      if (const std::string keys = KeysHeldBy(state); other_class && !keys.empty()) {
+        return Wrong(here, absl::StrCat("its class cannot change from ",
+                                        ProviderClassName(before->provider_class), " to ",
+                                        ProviderClassName(after->provider_class),
+                                        " while credential \"", credential, "\" uses it (", keys,
+                                        "); declare a provider and a credential of other names, "
+                                        "and delete these when they are unused"));
+      }
+      if (all_.credentials().count(credential) != 0) continue;  // checked where it stands
+      const auto broken = BrokenRuleOf(user);
+      const std::string why = broken.has_value()
+                                  ? absl::StrCat("`", broken->field, "`: ", broken->message)
+                                  : Conflict(credential, user);
+      if (!why.empty()) {
+        return Wrong(here, absl::StrCat("does not suit credential \"", credential,
+                                        "\", which uses it: ", why,
+                                        "; apply the credential together with it"));
       }
     }
     return absl::OkStatus();
+  }
+
+  // The keys that the credential's providers list, by the provider's name.
+  std::map<std::string, std::string> KeySets(const v1::CredentialSpec& spec) const {
+    std::map<std::string, std::string> sets;
+    for (const std::string& name : {spec.provider(), spec.recovery()}) {
+      if (const v1::ProviderSpec* provider = FindProvider(name)) sets[KeySetOf(*provider)] = name;
+    }
+    return sets;
+  }
+
+  // An exclusive credential owns every key its provider lists, so it cannot share them, under
+  // whatever names the providers are declared. Empty when it does not.
+  std::string Conflict(const std::string& name, const v1::CredentialSpec& spec) const {
+    std::map<std::string, const v1::CredentialSpec*> others;
+    for (const auto& [other, state] : ledger_.credentials()) others[other] = &state.record.spec;
+    for (const auto& [other, wanted] : all_.credentials()) others[other] = &wanted;
+    const std::map<std::string, std::string> mine = KeySets(spec);
+    for (const auto& [other, wanted] : others) {
+      if (other == name || !(spec.exclusive() || wanted->exclusive())) continue;
+      for (const auto& [keys, provider] : KeySets(*wanted)) {
+        const auto shared = mine.find(keys);
+        if (shared == mine.end()) continue;
+        const std::string as =
+            shared->second == provider
+                ? ""
+                : absl::StrCat(", where the same keys are those of \"", provider, "\"");
+        return absl::StrCat("shares provider \"", shared->second, "\" with \"", other, "\"", as,
+                            ", and one of them is exclusive: its rotation would delete the "
+                            "other's keys");
+      }
+    }
+    return "";
+  }
+
+  absl::Status Sharing(const YamlPath& here, const std::string& name,
+                       const v1::CredentialSpec& spec) const {
+    const std::string conflict = Conflict(name, spec);
+    return conflict.empty() ? absl::OkStatus() : Wrong(here, conflict);
   }
 
   absl::Status OAuth(const YamlPath& here, const v1::CredentialSpec& spec) const {
