@@ -64,7 +64,7 @@ absl::Status Keeper::Start() {
   // What consumers will miss first comes first; the rest in the order of its moments.
   std::vector<std::pair<std::pair<absl::Duration, double>, std::string>> order;
   for (const auto& [name, state] : ledger_.credentials()) {
-    order.push_back({{RunwayOf(state, deps_.clock.WallNow()), JitterFraction(name)}, name});
+    order.push_back({{state.Runway(deps_.clock.WallNow()), JitterFraction(name)}, name});
   }
   std::sort(order.begin(), order.end());
   for (const auto& [urgency, name] : order) {
@@ -211,7 +211,7 @@ absl::Time Keeper::TakeTurn(const CredentialState& state, absl::Time now) {
     host = HostOf(provider->second.spec.endpoint());
   }
   const absl::Duration spread =
-      RunwayOf(state, now) <= kUrgent
+      state.Runway(now) <= kUrgent
           ? absl::ZeroDuration()
           : JitterFraction(state.record.name) *
                 std::min(kSpread, IntervalAt(state.record.spec.rotate(), now) / 100);
@@ -314,7 +314,7 @@ void Keeper::PlanReminder(const std::string& name) {
          .provider = state.record.spec.provider(),
          .provider_class = providers::ProviderClassName(providers::ProviderClass::kManual),
          .cause = state.record.next_due <= now ? "overdue" : "due_soon",
-         .runway = state.record.next_due - now,
+         .runway = state.Runway(now),
          .detail =
              absl::StrCat("make a new key at the provider and store it: keyturn put ", name)});
   } else {
@@ -353,7 +353,7 @@ void Keeper::OnClosed(const std::string& name, bool attempted) {
                          .attempt = state->record.consecutive_failures,
                          .cause = state->record.failure_detail,
                          .next_retry = state->record.next_due,
-                         .runway = RunwayOf(*state, deps_.clock.WallNow())});
+                         .runway = state->Runway(deps_.clock.WallNow())});
   }
 }
 

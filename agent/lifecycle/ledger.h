@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "agent/store/store.h"
 
 namespace keyturn::lifecycle {
@@ -31,7 +32,13 @@ struct CredentialState {
   // Null when there is none.
   const store::VersionRecord* Version(uint64_t number) const;
   const store::VersionRecord* Current() const { return Version(record.current_version); }
+  // How long consumers go on working if nothing succeeds from now on: zero without a value that is
+  // valid, InfiniteDuration when they never break by time alone.
+  absl::Duration Runway(absl::Time now) const;
 };
+
+// Whose keys count: those of the whole service, or only those that the provider itself lists.
+enum class Reach { kService, kKeySet };
 
 class Ledger {
  public:
@@ -64,9 +71,10 @@ class Ledger {
   const std::string& agent_id() const { return store_.agent_id(); }
 
   // The ids of every key at this provider that some credential still accounts for: versions not yet
-  // revoked, and keys just made by open rotations. Providers with the same recipe and endpoint are
-  // one service, whose ids do not repeat; those of different services do.
-  std::set<std::string> KnownKeyIds(const std::string& provider) const;
+  // revoked, and keys just made by open rotations. ownership.h says which providers are one
+  // service, whose ids do not repeat; those of different services do, and so do the names of slots.
+  std::set<std::string> KnownKeyIds(const std::string& provider,
+                                    Reach reach = Reach::kService) const;
 
   // Adds a history entry to the transaction and drops the oldest beyond what is kept.
   void AddHistory(store::Transaction& transaction, store::HistoryRecord entry) const;

@@ -330,7 +330,7 @@ void FakeProvider::Create(const CredentialValue& manager, const providers::NewKe
         MintedKey minted;
         minted.id = key->id;
         minted.value = CredentialValue::Of(base::Secret(key->value));
-        if (service.options.key_lifetime > absl::ZeroDuration()) {
+        if (service.options.key_lifetime != absl::ZeroDuration()) {
           minted.expires_at = service.clock.WallNow() + service.options.key_lifetime;
         }
         return {Ok(), std::move(minted)};

@@ -58,7 +58,7 @@ class FakeProvider final : public providers::Provider {
     absl::Duration listed_after = absl::ZeroDuration();
     // The primary field a manager credential must have; empty: anyone may manage.
     std::string manager_secret;
-    // Zero: keys carry no expiry.
+    // Zero: keys carry no expiry. Negative: each is said to be dead already, which it is not.
     absl::Duration key_lifetime = absl::ZeroDuration();
     // False: the service states its limit and takes more keys all the same.
     bool enforces_limit = true;

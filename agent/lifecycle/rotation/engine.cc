@@ -89,16 +89,10 @@ void Engine::Begin(const std::string& name, Run run, const Event& first) {
   Take(name, first);
 }
 
-absl::Duration Engine::RunwayOf(const CredentialState& state) const {
-  const store::VersionRecord* current = state.Current();
-  if (current == nullptr) return absl::ZeroDuration();
-  if (current->expires_at == store::kNever) return absl::InfiniteDuration();
-  return current->expires_at - env_.clock.WallNow();
-}
-
 absl::Duration Engine::RetryWait(const Run& run) const {
   const CredentialState* state = env_.ledger.Find(run.record.credential);
-  const absl::Duration runway = state == nullptr ? absl::InfiniteDuration() : RunwayOf(*state);
+  const absl::Duration runway =
+      state == nullptr ? absl::InfiniteDuration() : state->Runway(env_.clock.WallNow());
   return base::Backoff(RetryPolicy(runway), run.record.step_failures + 1, absl::ZeroDuration(),
                        env_.random);
 }
@@ -126,8 +120,8 @@ void Engine::Commit(const std::string& name, Step step) {
   }
   JournalContext context;
   context.now = env_.clock.WallNow();
-  context.retry_at =
-      context.now + base::Backoff(RetryPolicy(RunwayOf(state)), failures, floor, env_.random);
+  context.retry_at = context.now + base::Backoff(RetryPolicy(state.Runway(context.now)), failures,
+                                                 floor, env_.random);
   context.sweep_only = run.sweep_only;
   context.tagged = run.provider->traits().provider_class == providers::ProviderClass::kTagged;
   Step committed = step;
@@ -247,7 +241,7 @@ void Engine::RaiseAlerts(const std::string& name, const Run& run, const Step& st
        .cause = step.alert->cause,
        .http_status = step.alert->http_status,
        .next_retry = wait == nullptr ? absl::InfinitePast() : wait->until,
-       .runway = RunwayOf(*state),
+       .runway = state->Runway(env_.clock.WallNow()),
        .detail = step.alert->detail});
 }
 
@@ -286,7 +280,7 @@ void Engine::Finish(const std::string& name, const Close& close) {
          .cause = close.cause,
          .http_status = close.http_status,
          .next_retry = for_a_person ? absl::InfinitePast() : state->record.next_due,
-         .runway = RunwayOf(*state),
+         .runway = state->Runway(env_.clock.WallNow()),
          .detail = for_a_person ? LostKeyDetail(name) : ""});
   }
   const absl::Status status =

@@ -142,7 +142,6 @@ class Engine {
   Facts FactsFor(const Run& run) const;
   void AddVersions(const Run& run, const CredentialState& state, Facts& facts) const;
   absl::Duration RetryWait(const Run& run) const;
-  absl::Duration RunwayOf(const CredentialState& state) const;
 
   Surroundings env_;
   const Hooks hooks_;

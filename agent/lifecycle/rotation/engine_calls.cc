@@ -23,8 +23,11 @@ Facts Engine::FactsFor(const Run& run) const {
   facts.grace_max_over = facts.now >= row.grace_max && boot >= run.grace_max_boot;
   if (const CredentialState* state = env_.ledger.Find(row.credential)) {
     const v1::CredentialSpec& spec = state->record.spec;
-    facts.known_ids = env_.ledger.KnownKeyIds(spec.provider());
-    if (!spec.recovery().empty()) facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery()));
+    const Reach reach = facts.traits.slots.empty() ? Reach::kService : Reach::kKeySet;
+    facts.known_ids = env_.ledger.KnownKeyIds(spec.provider(), reach);
+    if (!spec.recovery().empty()) {
+      facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery(), reach));
+    }
     facts.disowned_ids.insert(state->record.disowned_key_ids.begin(),
                               state->record.disowned_key_ids.end());
     facts.exclusive = spec.exclusive();

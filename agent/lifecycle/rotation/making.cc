@@ -159,7 +159,9 @@ void Transition::Creating(const CreateReplied& reply) {
   const bool in_doubt = row().creates > 1;
   switch (reply.result.outcome) {
     case Outcome::kOk: {
-      if (!reply.key || !IsNew(*reply.key)) return EnterReconcile("unreadable_reply");
+      if (!reply.key || !IsNew(*reply.key) || IsDead(*reply.key)) {
+        return EnterReconcile("unreadable_reply");
+      }
       const absl::Time expires = reply.key->expires_at.value_or(store::kNever);
       const std::string id = reply.key->id.empty() ? row().target : reply.key->id;
       return EndsTheOld() ? Replace(id, reply.key->value, expires)
@@ -204,6 +206,11 @@ bool Transition::IsNew(const providers::MintedKey& key) const {
     default:
       return facts_.known_ids.count(key.id) == 0 && !Holds(row.seen_before, key.id);
   }
+}
+
+// Handed out, it would serve nobody; and a service that makes such keys may mean something else.
+bool Transition::IsDead(const providers::MintedKey& key) const {
+  return key.expires_at.has_value() && *key.expires_at <= facts_.now;
 }
 
 void Transition::Mint(std::string id, base::CredentialValue value, absl::Time expires_at) {

@@ -112,6 +112,20 @@ TEST_F(StateMachineTest, AnIdThatWasThereBeforeIsNotWhatWeMade) {
   }
 }
 
+TEST_F(StateMachineTest, AKeyThatIsBornDeadCountsAsUnknown) {
+  const auto created = [this](ProviderClass provider_class, absl::Time expires_at) {
+    facts_.traits.provider_class = provider_class;
+    CreateReplied replied{Result(Outcome::kOk), providers::MintedKey{"new", {}, expires_at}};
+    return After(In(State::kCreating, replied));
+  };
+  for (const auto c : {ProviderClass::kTagged, ProviderClass::kUntagged, ProviderClass::kListed,
+                       ProviderClass::kChosen, ProviderClass::kRoll, ProviderClass::kSelfRoll}) {
+    EXPECT_EQ(created(c, kNow), State::kReconcile) << ProviderClassName(c);
+    EXPECT_EQ(created(c, kNow - absl::Hours(1)), State::kReconcile) << ProviderClassName(c);
+    EXPECT_NE(created(c, kNow + absl::Seconds(1)), State::kReconcile) << ProviderClassName(c);
+  }
+}
+
 TEST_F(StateMachineTest, AfterARestartTheSettleTimeBeginsAnew) {
   row_.sent_at = kNow - absl::Hours(5);
   const Step step = In(State::kCreating, Restarted{});
