@@ -15,6 +15,7 @@
 #include "agent/authn/principal.h"
 #include "agent/authz/policy_holder.h"
 #include "agent/authz/policy_spec.h"
+#include "agent/base/check.h"
 #include "agent/base/clock.h"
 #include "agent/base/error.h"
 #include "agent/base/random.h"
@@ -54,6 +55,13 @@ absl::Status CheckTokenUrl(absl::string_view text, const net::EgressRules& egres
                      url->host, " is not among them"));
   }
   return absl::OkStatus();
+}
+
+// At once, as if killed, which every state of the store allows: calls under way and those about to
+// begin would be made for what is no longer true.
+void EndForAnother() {
+  base::EndProcess("another process wrote to the store; start again",
+                   static_cast<int>(ExitCode::kStoreInUse));
 }
 
 }  // namespace
@@ -211,7 +219,8 @@ void Agent::MakeLifecycle() {
                                                    .authorization_server = *p.authorization_server,
                                                    .checks = std::move(checks),
                                                    .on_policies = std::move(on_policies),
-                                                   .has_ended = authn::HasEnded});
+                                                   .has_ended = authn::HasEnded,
+                                                   .on_store_taken = EndForAnother});
   p.resolver.emplace(p.snapshot, *p.keeper, p.clock);
 }
 

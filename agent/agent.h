@@ -25,7 +25,7 @@ enum class ExitCode {
   kOk = 0,
   kInternal = 1,
   kUsage = 2,       // command line or configuration
-  kStoreInUse = 3,  // another instance has the store
+  kStoreInUse = 3,  // another instance has the store, or wrote to it
   kStore = 4,       // the store cannot be opened: key, damage, schema
   kSockets = 5,     // the sockets cannot be opened
 };

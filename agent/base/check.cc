@@ -11,9 +11,9 @@ void CheckFailed(const char* file, int line, const char* what) {
   std::abort();
 }
 
-void EndProcess(const char* why) {
+void EndProcess(const char* why, int exit_code) {
   std::fprintf(stderr, "keyturnd: %s\n", why);
-  std::_Exit(1);
+  std::_Exit(exit_code);
 }
 
 }  // namespace keyturn::base

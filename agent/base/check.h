@@ -8,9 +8,9 @@ namespace keyturn::base {
 // Prints one line without any value from the program's memory, then aborts.
 [[noreturn]] void CheckFailed(const char* file, int line, const char* what);
 
-// Ends the process with exit code 1 after one line that says why: for a state in which going on
-// could do harm and a restart, which reads everything anew, cannot.
-[[noreturn]] void EndProcess(const char* why);
+// Ends the process at once, after one line that says why: for a state in which going on could do
+// harm and a restart, which reads everything anew, cannot.
+[[noreturn]] void EndProcess(const char* why, int exit_code = 1);
 
 }  // namespace keyturn::base
 

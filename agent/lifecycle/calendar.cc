@@ -20,8 +20,6 @@ constexpr absl::Duration kAheadDefault = absl::Hours(14 * 24);
 constexpr absl::Duration kAheadMost = absl::Hours(400 * 24);
 constexpr size_t kOfOneMost = 50;
 constexpr size_t kInAllMost = 1000;
-// Days before a person's rotation is due on which it is said again.
-constexpr int kReminders[] = {30, 14, 7, 3, 1};
 
 struct Entry {
   absl::Time at;
@@ -166,7 +164,7 @@ class OneCredential {
   void ByHand() {
     const absl::Time due = state_.record.next_due;
     if (state_.Current() == nullptr || due == store::kNever) return;
-    for (const int days : kReminders) {
+    for (const int days : kReminderDays) {
       Add(due - days * kDay, "reminder",
           absl::StrCat("in ", days, days == 1 ? " day" : " days", ": keyturn put ", name_));
     }

@@ -70,6 +70,18 @@ std::optional<BrokenRule> CheckClass(const v1::CredentialSpec& spec,
   return std::nullopt;
 }
 
+bool AccountsForKeys(const providers::Traits& traits) {
+  switch (traits.provider_class) {
+    case ProviderClass::kTagged:
+    case ProviderClass::kUntagged:
+    case ProviderClass::kListed:
+    case ProviderClass::kChosen:
+      return traits.can_list;
+    default:
+      return false;
+  }
+}
+
 absl::Status CheckBroughtValue(const base::CredentialValue& value,
                                const providers::Traits& traits) {
   if (value.Primary() == nullptr) return absl::InvalidArgumentError("there is no value to store");

@@ -23,6 +23,9 @@ std::optional<BrokenRule> CheckClass(const v1::CredentialSpec& spec,
                                      const providers::Traits& traits,
                                      const providers::Traits* recovery);
 
+// Whether the provider lists keys so that each can be accounted for: Keyturn's, or somebody else's.
+bool AccountsForKeys(const providers::Traits& traits);
+
 // Whether a value that a person copied from somewhere looks whole: no spaces, no `Bearer ` in
 // front, not cut off, and as the provider's keys look. InvalidArgument, without the value, says
 // what is odd.

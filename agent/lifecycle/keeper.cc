@@ -34,7 +34,14 @@ constexpr absl::Duration kExpiryWarning = absl::Hours(7 * 24);
 
 Keeper::Keeper(const Dependencies& dependencies)
     : deps_(dependencies),
-      ledger_(dependencies.store, [this] { TakeDeliveries(); }),
+      ledger_(
+          dependencies.store, [this] { TakeDeliveries(); },
+          [this](const absl::Status& why) {
+            deps_.log.Write(observe::Level::kError, "store_taken",
+                            {{"detail", "another process wrote to the store; this agent stops"},
+                             {"cause", why.message()}});
+            deps_.on_store_taken();
+          }),
       refresher_({ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures, deps_.log,
                   deps_.authorization_server},
                  [this](const std::string& name) { Publish(name); }),
@@ -57,7 +64,7 @@ absl::Status Keeper::Start() {
   // What consumers will miss first comes first; the rest in the order of its moments.
   std::vector<std::pair<std::pair<absl::Duration, double>, std::string>> order;
   for (const auto& [name, state] : ledger_.credentials()) {
-    order.push_back({{RunwayOf(state, deps_.clock.WallNow()), JitterFraction(name)}, name});
+    order.push_back({{state.Runway(deps_.clock.WallNow()), JitterFraction(name)}, name});
   }
   std::sort(order.begin(), order.end());
   for (const auto& [urgency, name] : order) {
@@ -204,7 +211,7 @@ absl::Time Keeper::TakeTurn(const CredentialState& state, absl::Time now) {
     host = HostOf(provider->second.spec.endpoint());
   }
   const absl::Duration spread =
-      RunwayOf(state, now) <= kUrgent
+      state.Runway(now) <= kUrgent
           ? absl::ZeroDuration()
           : JitterFraction(state.record.name) *
                 std::min(kSpread, IntervalAt(state.record.spec.rotate(), now) / 100);
@@ -307,7 +314,7 @@ void Keeper::PlanReminder(const std::string& name) {
          .provider = state.record.spec.provider(),
          .provider_class = providers::ProviderClassName(providers::ProviderClass::kManual),
          .cause = state.record.next_due <= now ? "overdue" : "due_soon",
-         .runway = state.record.next_due - now,
+         .runway = state.Runway(now),
          .detail =
              absl::StrCat("make a new key at the provider and store it: keyturn put ", name)});
   } else {
@@ -346,7 +353,7 @@ void Keeper::OnClosed(const std::string& name, bool attempted) {
                          .attempt = state->record.consecutive_failures,
                          .cause = state->record.failure_detail,
                          .next_retry = state->record.next_due,
-                         .runway = RunwayOf(*state, deps_.clock.WallNow())});
+                         .runway = state->Runway(deps_.clock.WallNow())});
   }
 }
 
@@ -407,6 +414,7 @@ void Keeper::Publish(const std::string& name) {
   }
   if (engine_.Rolling(name)) {
     out.hard = deps_.clock.BootNow();  // whoever asks waits for the outcome, for a while
+    if (engine_.Replaced(name)) out.expires = out.hard;  // and gets no key that is known to be dead
   } else {
     EndRollWaits(name);
   }
@@ -485,9 +493,8 @@ void Keeper::EndRollWaits(const std::string& name) {
                              "ROTATION_UNDER_WAY", {{"credential", name}})
           : absl::OkStatus();
   // Not from within the publishing: the new value has to be there first.
-  for (Done& wait : waits) {
+  for (Done& wait : waits)
     deps_.executor.Post([wait = std::move(wait), status]() mutable { wait(status); });
-  }
 }
 
 }  // namespace keyturn::lifecycle

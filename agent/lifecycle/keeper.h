@@ -45,6 +45,9 @@ class Keeper final : public Lifecycle {
     std::function<void(const Policies&)> on_policies;
     // For a principal whose process has certainly ended.
     HasEnded has_ended = [](absl::string_view) { return false; };
+    // Another process has written to the store: ends this one. Should it return, nothing is
+    // committed, rotated or refreshed any more.
+    std::function<void()> on_store_taken = [] {};
   };
   explicit Keeper(const Dependencies& dependencies);
 

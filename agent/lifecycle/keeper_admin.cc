@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
 #include "agent/base/strict_yaml.h"
+#include "agent/lifecycle/class_rules.h"
 #include "agent/lifecycle/keeper.h"
 #include "agent/lifecycle/schedule.h"
 
@@ -165,6 +166,10 @@ absl::Status Keeper::DeleteNow(const v1::DeleteRequest& request) {
         return Refuse(
             absl::StrCat("provider \"", name, "\" is used by credential \"", credential, "\""));
       }
+      if (state.record.spec.recovery() == name) {
+        return Refuse(absl::StrCat("provider \"", name, "\" is the `recovery` of credential \"",
+                                   credential, "\""));
+      }
     }
     transaction.Delete(absl::StrCat("provider/", name));
   } else if (request.type() == "policy") {
@@ -307,6 +312,15 @@ void Keeper::Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) 
     if (!state.ok()) return done(state.status());
     if ((*state)->record.spec.provider().empty()) {
       return done(Refuse(absl::StrCat("\"", name, "\" has no provider that could list keys")));
+    }
+    const auto provider = ProviderOf(name);
+    const bool in_doubt = (*state)->rotation && (*state)->rotation->state == "operator";
+    if (provider.ok() && !AccountsForKeys((*provider)->traits()) && !in_doubt) {
+      return done(Refuse(absl::StrCat(
+          "keys at the provider of \"", name, "\", which is of class ",
+          ProviderClassName((*provider)->traits().provider_class),
+          ", cannot be told to be Keyturn's or somebody else's; nothing there is deleted but what "
+          "this credential replaced, so there is nothing to disown")));
     }
     const size_t before = (*state)->record.disowned_key_ids.size();
     auto answer = std::make_shared<Answer<v1::DisownResponse>>(std::move(done));

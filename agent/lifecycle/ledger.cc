@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/lifecycle/ledger.h"
 
+#include <algorithm>
 #include <iterator>
-#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "agent/base/check.h"
+#include "agent/lifecycle/ownership.h"
 
 namespace keyturn::lifecycle {
 namespace {
@@ -31,6 +32,13 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 const store::VersionRecord* CredentialState::Version(uint64_t number) const {
   const auto found = versions.find(number);
   return found == versions.end() ? nullptr : &found->second;
+}
+
+absl::Duration CredentialState::Runway(absl::Time now) const {
+  const store::VersionRecord* current = Current();
+  if (current == nullptr) return absl::ZeroDuration();
+  if (current->expires_at == store::kNever) return absl::InfiniteDuration();
+  return std::max(absl::ZeroDuration(), current->expires_at - now);
 }
 
 absl::Status Ledger::Load() {
@@ -92,11 +100,19 @@ absl::Status Ledger::SaveConsumers() {
 }
 
 absl::Status Ledger::CommitAll(const store::Transaction& transaction) {
+  if (taken_) {
+    return absl::FailedPreconditionError(
+        "another process has written to the store; start keyturnd again, which reads it anew");
+  }
   if (absl::Status status = store_.Commit(transaction); !status.ok()) {
     // Whether it is stored cannot be found out: what is in memory may be wrong from here on.
     if (absl::IsUnknown(status)) {
       base::EndProcess(
           "the store failed in the middle of a commit and cannot be read; start again");
+    }
+    if (absl::IsAborted(status)) {
+      taken_ = true;
+      if (on_taken_) on_taken_(status);
     }
     return status;
   }
@@ -165,18 +181,21 @@ void Ledger::Erase(const std::string& key) {
   }
 }
 
-std::set<std::string> Ledger::KnownKeyIds(const std::string& provider) const {
-  const auto service = [this](const std::string& name) {
-    const auto found = providers_.find(name);
-    if (found == providers_.end()) return std::make_tuple(name, name, name);
-    const v1::ProviderSpec& spec = found->second.spec;
-    return std::make_tuple(spec.recipe(), spec.plugin(), spec.endpoint());
+std::set<std::string> Ledger::KnownKeyIds(const std::string& provider, Reach reach) const {
+  const auto keys_of = [reach](const v1::ProviderSpec& spec) {
+    return reach == Reach::kKeySet ? KeySetOf(spec) : ServiceOf(spec);
   };
-  const auto wanted = service(provider);
+  std::set<std::string> same = {provider};
+  if (const auto found = providers_.find(provider); found != providers_.end()) {
+    const std::string wanted = keys_of(found->second.spec);
+    for (const auto& [name, record] : providers_) {
+      if (keys_of(record.spec) == wanted) same.insert(name);
+    }
+  }
   std::set<std::string> known;
   for (const auto& [name, state] : credentials_) {
     const v1::CredentialSpec& spec = state.record.spec;
-    if (service(spec.provider()) != wanted && service(spec.recovery()) != wanted) continue;
+    if (same.count(spec.provider()) == 0 && same.count(spec.recovery()) == 0) continue;
     for (const auto& [number, version] : state.versions) {
       const bool live = version.state != store::VersionState::kRevoked &&
                         version.state != store::VersionState::kFailed;

@@ -15,6 +15,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "agent/store/store.h"
 
 namespace keyturn::lifecycle {
@@ -31,20 +32,32 @@ struct CredentialState {
   // Null when there is none.
   const store::VersionRecord* Version(uint64_t number) const;
   const store::VersionRecord* Current() const { return Version(record.current_version); }
+  // How long consumers go on working if nothing succeeds from now on: zero without a value that is
+  // valid, InfiniteDuration when they never break by time alone.
+  absl::Duration Runway(absl::Time now) const;
 };
+
+// Whose keys count: those of the whole service, or only those that the provider itself lists.
+enum class Reach { kService, kKeySet };
 
 class Ledger {
  public:
   using Credentials = std::map<std::string, CredentialState, std::less<>>;
 
   // `before_change` runs before a commit that changes a credential, and may call SetConsumers.
-  explicit Ledger(store::Store& store, std::function<void()> before_change = nullptr)
-      : store_(store), before_change_(std::move(before_change)) {}
+  // `on_taken` runs once, when a commit finds that another process has written to the store.
+  explicit Ledger(store::Store& store, std::function<void()> before_change = nullptr,
+                  std::function<void(const absl::Status&)> on_taken = nullptr)
+      : store_(store), before_change_(std::move(before_change)), on_taken_(std::move(on_taken)) {}
 
   // Reads everything; call once, first.
   absl::Status Load();
-  // As store::Store::Commit. Memory changes only on OK.
+  // As store::Store::Commit. Memory changes only on OK. After ABORTED memory is known to be behind
+  // the store, and every later commit is refused with FAILED_PRECONDITION.
   absl::Status Commit(const store::Transaction& transaction);
+  // Whether that has happened. Who sees it calls nobody any more: what the call would be for may no
+  // longer be true.
+  bool taken() const { return taken_; }
 
   // Of a credential that exists. Visible at once, on the disk with the next commit that touches the
   // credential, or with SaveConsumers.
@@ -58,9 +71,10 @@ class Ledger {
   const std::string& agent_id() const { return store_.agent_id(); }
 
   // The ids of every key at this provider that some credential still accounts for: versions not yet
-  // revoked, and keys just made by open rotations. Providers with the same recipe and endpoint are
-  // one service, whose ids do not repeat; those of different services do.
-  std::set<std::string> KnownKeyIds(const std::string& provider) const;
+  // revoked, and keys just made by open rotations. ownership.h says which providers are one
+  // service, whose ids do not repeat; those of different services do, and so do the names of slots.
+  std::set<std::string> KnownKeyIds(const std::string& provider,
+                                    Reach reach = Reach::kService) const;
 
   // Adds a history entry to the transaction and drops the oldest beyond what is kept.
   void AddHistory(store::Transaction& transaction, store::HistoryRecord entry) const;
@@ -72,6 +86,8 @@ class Ledger {
 
   store::Store& store_;
   const std::function<void()> before_change_;
+  const std::function<void(const absl::Status&)> on_taken_;
+  bool taken_ = false;
   Credentials credentials_;
   std::set<std::string> unsaved_consumers_;
   std::map<std::string, store::ProviderRecord> providers_;

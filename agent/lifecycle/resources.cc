@@ -3,8 +3,8 @@
 
 #include <google/protobuf/util/message_differencer.h>
 
-#include <algorithm>
 #include <map>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -14,7 +14,7 @@
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/class_rules.h"
-#include "agent/lifecycle/oauth/token_request.h"
+#include "agent/lifecycle/ownership.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
@@ -23,6 +23,14 @@ namespace {
 using base::SourceMap;
 using base::YamlPath;
 using google::protobuf::util::MessageDifferencer;
+
+// The first field that is there and that says something about keys of a provider alone.
+std::string OnlyOfKeys(const v1::CredentialSpec& spec) {
+  if (spec.exclusive()) return "exclusive";
+  if (spec.allow_gap()) return "allow_gap";
+  if (spec.accept_loss()) return "accept_loss";
+  return spec.recovery().empty() ? "" : "recovery";
+}
 
 // One file's resources with their places.
 struct File {
@@ -39,6 +47,7 @@ class Checker {
     places_ = &file.places;
     for (const auto& [name, spec] : file.resources.providers()) {
       if (absl::Status s = Provider(name, spec); !s.ok()) return s;
+      if (absl::Status s = UsersOf(name, spec); !s.ok()) return s;
     }
     for (const auto& [name, spec] : file.resources.credentials()) {
       if (absl::Status s = Credential(name, spec); !s.ok()) return s;
@@ -63,8 +72,11 @@ class Checker {
     const CredentialState* held = ledger_.Find(name);
     return held == nullptr ? nullptr : &held->record.spec;
   }
-  bool HasProvider(const std::string& name) const {
-    return all_.providers().count(name) != 0 || ledger_.providers().count(name) != 0;
+  const v1::ProviderSpec* FindProvider(const std::string& name) const {
+    const auto wanted = all_.providers().find(name);
+    if (wanted != all_.providers().end()) return &wanted->second;
+    const auto held = ledger_.providers().find(name);
+    return held == ledger_.providers().end() ? nullptr : &held->second.spec;
   }
 
   absl::Status Provider(const std::string& name, const v1::ProviderSpec& spec) const {
@@ -105,25 +117,30 @@ class Checker {
                                       name));
     }
     if (const CredentialState* held = ledger_.Find(name);
-        held != nullptr && held->record.current_version != 0 &&
-        held->record.spec.provider() != spec.provider()) {
-      return Wrong(Join(here, "provider"),
-                   "cannot change while there are keys of the old one, which nobody would revoke; "
-                   "declare a credential of another name, and delete this one when it is unused");
+        held != nullptr && held->record.spec.provider() != spec.provider()) {
+      if (const std::string keys = KeysHeldBy(*held); !keys.empty()) {
+        return Wrong(
+            Join(here, "provider"),
+            absl::StrCat("cannot change while there may be keys of the old one, which nobody would "
+                         "revoke (",
+                         keys,
+                         "); declare a credential of another name, and delete this one when it is "
+                         "unused"));
+      }
     }
     if (spec.has_oauth()) return OAuth(Join(here, "oauth"), spec);
     if (spec.has_rotate() && spec.provider().empty()) {
       return Wrong(Join(here, "rotate"), "only a credential with a provider can be rotated");
     }
-    if (spec.exclusive() && spec.provider().empty()) {
-      return Wrong(Join(here, "exclusive"), "only means something beside `provider`");
-    }
-    return spec.provider().empty() ? absl::OkStatus() : Rotated(here, name, spec);
+    if (!spec.provider().empty()) return Rotated(here, name, spec);
+    const std::string of_keys = OnlyOfKeys(spec);
+    return of_keys.empty() ? absl::OkStatus()
+                           : Wrong(Join(here, of_keys), "only means something beside `provider`");
   }
 
   absl::Status Rotated(const YamlPath& here, const std::string& name,
                        const v1::CredentialSpec& spec) const {
-    if (!HasProvider(spec.provider())) {
+    if (FindProvider(spec.provider()) == nullptr) {
       return Wrong(Join(here, "provider"),
                    absl::StrCat("there is no provider \"", spec.provider(), "\""));
     }
@@ -140,53 +157,113 @@ class Checker {
   }
 
   // Nullopt when the provider itself is wrong, which is reported with it.
-  std::optional<providers::Traits> TraitsOf(const std::string& provider) const {
-    const auto wanted = all_.providers().find(provider);
-    const auto held = ledger_.providers().find(provider);
-    if (wanted == all_.providers().end() && held == ledger_.providers().end()) return std::nullopt;
-    const auto made = checks_.registry.Make(
-        ConfigOf(provider, wanted != all_.providers().end() ? wanted->second : held->second.spec));
+  std::optional<providers::Traits> TraitsOf(const std::string& name,
+                                            const v1::ProviderSpec* spec) const {
+    if (spec == nullptr) return std::nullopt;
+    const auto made = checks_.registry.Make(ConfigOf(name, *spec));
     if (!made.ok()) return std::nullopt;
     return (*made)->traits();
   }
 
+  std::optional<BrokenRule> BrokenRuleOf(const v1::CredentialSpec& spec) const {
+    const auto traits = TraitsOf(spec.provider(), FindProvider(spec.provider()));
+    if (!traits.has_value()) return std::nullopt;
+    const auto recovery = TraitsOf(spec.recovery(), FindProvider(spec.recovery()));
+    return CheckClass(spec, *traits, recovery.has_value() ? &*recovery : nullptr);
+  }
+
   absl::Status ClassRules(const YamlPath& here, const v1::CredentialSpec& spec) const {
-    if (!spec.recovery().empty() && !HasProvider(spec.recovery())) {
+    if (!spec.recovery().empty() && FindProvider(spec.recovery()) == nullptr) {
       return Wrong(Join(here, "recovery"),
                    absl::StrCat("there is no provider \"", spec.recovery(), "\""));
     }
-    const auto traits = TraitsOf(spec.provider());
-    if (!traits.has_value()) return absl::OkStatus();
-    const auto recovery = TraitsOf(spec.recovery());
-    const auto broken = CheckClass(spec, *traits, recovery.has_value() ? &*recovery : nullptr);
+    const auto broken = BrokenRuleOf(spec);
     return broken.has_value() ? Wrong(Join(here, broken->field), broken->message)
                               : absl::OkStatus();
   }
 
-  // An exclusive credential owns every key its provider lists, so it cannot share the provider.
-  absl::Status Sharing(const YamlPath& here, const std::string& name,
-                       const v1::CredentialSpec& spec) const {
-    std::map<std::string, const v1::CredentialSpec*> others;
-    for (const auto& [other, state] : ledger_.credentials()) others[other] = &state.record.spec;
-    for (const auto& [other, wanted] : all_.credentials()) others[other] = &wanted;
-    for (const auto& [other, wanted] : others) {
-      if (other == name || wanted->provider() != spec.provider()) continue;
-      if (spec.exclusive() || wanted->exclusive()) {
-        return Wrong(here,
-                     absl::StrCat("shares provider \"", spec.provider(), "\" with \"", other,
-                                  "\", and one of them is exclusive: its rotation would delete "
-                                  "the other's keys"));
+  // A provider that changes, changes under the credentials that use it.
+  absl::Status UsersOf(const std::string& name, const v1::ProviderSpec& spec) const {
+    const auto held = ledger_.providers().find(name);
+    if (held == ledger_.providers().end() || MessageDifferencer::Equals(held->second.spec, spec)) {
+      return absl::OkStatus();
+    }
+    const YamlPath here = {"providers", name};
+    const auto before = TraitsOf(name, &held->second.spec);
+    const auto after = TraitsOf(name, &spec);
+    const bool other_class =
+        before.has_value() && after.has_value() && before->provider_class != after->provider_class;
+    for (const auto& [credential, state] : ledger_.credentials()) {
+      const v1::CredentialSpec& user = state.record.spec;
+      if (user.provider() != name && user.recovery() != name) continue;
+      if (const std::string keys = KeysHeldBy(state); other_class && !keys.empty()) {
+        return Wrong(here, absl::StrCat("its class cannot change from ",
+                                        ProviderClassName(before->provider_class), " to ",
+                                        ProviderClassName(after->provider_class),
+                                        " while credential \"", credential, "\" uses it (", keys,
+                                        "); declare a provider and a credential of other names, "
+                                        "and delete these when they are unused"));
+      }
+      if (all_.credentials().count(credential) != 0) continue;  // checked where it stands
+      const auto broken = BrokenRuleOf(user);
+      const std::string why = broken.has_value()
+                                  ? absl::StrCat("`", broken->field, "`: ", broken->message)
+                                  : Conflict(credential, user);
+      if (!why.empty()) {
+        return Wrong(here, absl::StrCat("does not suit credential \"", credential,
+                                        "\", which uses it: ", why,
+                                        "; apply the credential together with it"));
       }
     }
     return absl::OkStatus();
   }
 
+  // The keys that the credential's providers list, by the provider's name.
+  std::map<std::string, std::string> KeySets(const v1::CredentialSpec& spec) const {
+    std::map<std::string, std::string> sets;
+    for (const std::string& name : {spec.provider(), spec.recovery()}) {
+      if (const v1::ProviderSpec* provider = FindProvider(name)) sets[KeySetOf(*provider)] = name;
+    }
+    return sets;
+  }
+
+  // An exclusive credential owns every key its provider lists, so it cannot share them, under
+  // whatever names the providers are declared. Empty when it does not.
+  std::string Conflict(const std::string& name, const v1::CredentialSpec& spec) const {
+    std::map<std::string, const v1::CredentialSpec*> others;
+    for (const auto& [other, state] : ledger_.credentials()) others[other] = &state.record.spec;
+    for (const auto& [other, wanted] : all_.credentials()) others[other] = &wanted;
+    const std::map<std::string, std::string> mine = KeySets(spec);
+    for (const auto& [other, wanted] : others) {
+      if (other == name || !(spec.exclusive() || wanted->exclusive())) continue;
+      for (const auto& [keys, provider] : KeySets(*wanted)) {
+        const auto shared = mine.find(keys);
+        if (shared == mine.end()) continue;
+        const std::string as =
+            shared->second == provider
+                ? ""
+                : absl::StrCat(", where the same keys are those of \"", provider, "\"");
+        return absl::StrCat("shares provider \"", shared->second, "\" with \"", other, "\"", as,
+                            ", and one of them is exclusive: its rotation would delete the "
+                            "other's keys");
+      }
+    }
+    return "";
+  }
+
+  absl::Status Sharing(const YamlPath& here, const std::string& name,
+                       const v1::CredentialSpec& spec) const {
+    const std::string conflict = Conflict(name, spec);
+    return conflict.empty() ? absl::OkStatus() : Wrong(here, conflict);
+  }
+
   absl::Status OAuth(const YamlPath& here, const v1::CredentialSpec& spec) const {
     const v1::OAuthSpec& oauth = spec.oauth();
-    if (spec.has_rotate() || spec.exclusive()) {
-      return Wrong(here,
-                   "`rotate` and `exclusive` do not go with `oauth`; tokens are refreshed "
-                   "before they expire");
+    const std::string of_keys = spec.has_rotate() ? "rotate" : OnlyOfKeys(spec);
+    if (!of_keys.empty()) {
+      return Wrong(here, absl::StrCat("`", of_keys,
+                                      "` does not go with `oauth`; tokens are refreshed before "
+                                      "they expire"));
     }
     if (oauth.grant() == v1::OAUTH_GRANT_UNSPECIFIED) {
       return Wrong(here, "`grant` is needed: client_credentials or refresh_token");
@@ -272,80 +349,6 @@ absl::Status Merge(const File& file, v1::Resources& all) {
   return absl::OkStatus();
 }
 
-// Names of the top-level fields in which two messages of one type differ.
-std::vector<std::string> ChangedFields(const google::protobuf::Message& a,
-                                       const google::protobuf::Message& b) {
-  std::vector<std::string> changed;
-  for (int i = 0; i < a.GetDescriptor()->field_count(); ++i) {
-    const auto* field = a.GetDescriptor()->field(i);
-    MessageDifferencer differencer;
-    if (!differencer.CompareWithFields(a, b, {field}, {field})) changed.push_back(field->name());
-  }
-  return changed;
-}
-
-template <class Spec>
-v1::ResourceChange* AddChange(v1::ApplyResponse& response, const char* type,
-                              const std::string& name, const Spec* held, const Spec& wanted) {
-  v1::ResourceChange* change = response.add_changes();
-  change->set_type(type);
-  change->set_name(name);
-  change->set_verb(v1::ResourceChange::CREATE);
-  if (held != nullptr) {
-    for (const std::string& field : ChangedFields(*held, wanted)) change->add_fields(field);
-    change->set_verb(change->fields().empty() ? v1::ResourceChange::UNCHANGED
-                                              : v1::ResourceChange::UPDATE);
-  }
-  return change;
-}
-
-std::string NoteFor(const std::string& name, const v1::CredentialSpec& spec) {
-  switch (KindOf(spec)) {
-    case v1::API_KEY:
-      return absl::StrCat(
-          "a first key will be created once the provider's manager credential has a value; then "
-          "rotates ",
-          ScheduleText(spec.rotate()));
-    case v1::OAUTH_TOKEN:
-      if (oauth::HasLogin(spec)) return absl::StrCat("needs consent: keyturn login ", name);
-      return oauth::UsesRefreshToken(spec)
-                 ? absl::StrCat("needs a refresh token: keyturn put ", name)
-                 : "a first token will be fetched once the secrets it needs have values";
-    default:
-      return absl::StrCat("needs a value: keyturn put ", name);
-  }
-}
-
-// When an existing key is replaced under the schedule that is asked for.
-std::string NoteFor(const CredentialState& held, const v1::CredentialSpec& wanted, absl::Time now) {
-  const absl::Time last = held.record.last_rotated;
-  const store::VersionRecord* current = held.Current();
-  if (KindOf(wanted) != v1::API_KEY || current == nullptr || last == store::kNever ||
-      MessageDifferencer::Equals(held.record.spec.rotate(), wanted.rotate())) {
-    return "";
-  }
-  const std::string& name = held.record.name;
-  const absl::Time due = NextRotation(wanted.rotate(), name, last, current->expires_at);
-  if (due <= now) return "the next rotation is due at once";
-  std::string note =
-      absl::StrCat("the next rotation is due ",
-                   absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", due, absl::UTCTimeZone()));
-  if (held.record.next_due > now) {
-    absl::StrAppend(
-        &note, ", was ",
-        absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", held.record.next_due, absl::UTCTimeZone()));
-  }
-  return note;
-}
-
-template <class Map>
-std::vector<std::string> SortedNames(const Map& map) {
-  std::vector<std::string> names;
-  for (const auto& [name, spec] : map) names.push_back(name);
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
 }  // namespace
 
 providers::ProviderConfig ConfigOf(const std::string& name, const v1::ProviderSpec& spec) {
@@ -404,30 +407,6 @@ absl::StatusOr<v1::Resources> ReadResources(const v1::ApplyRequest& request, con
     if (absl::Status s = checker.Check(file); !s.ok()) return s;
   }
   return all;
-}
-
-v1::ApplyResponse Compare(const v1::Resources& desired, const Ledger& ledger, absl::Time now) {
-  v1::ApplyResponse response;
-  for (const std::string& name : SortedNames(desired.providers())) {
-    const auto held = ledger.providers().find(name);
-    AddChange(response, "provider", name,
-              held == ledger.providers().end() ? nullptr : &held->second.spec,
-              desired.providers().at(name));
-  }
-  for (const std::string& name : SortedNames(desired.credentials())) {
-    const CredentialState* held = ledger.Find(name);
-    const v1::CredentialSpec& wanted = desired.credentials().at(name);
-    v1::ResourceChange* change = AddChange(response, "credential", name,
-                                           held == nullptr ? nullptr : &held->record.spec, wanted);
-    change->set_note(held == nullptr ? NoteFor(name, wanted) : NoteFor(*held, wanted, now));
-  }
-  for (const std::string& name : SortedNames(desired.policies())) {
-    const auto held = ledger.policies().find(name);
-    AddChange(response, "policy", name,
-              held == ledger.policies().end() ? nullptr : &held->second.spec,
-              desired.policies().at(name));
-  }
-  return response;
 }
 
 v1::Resources Export(const Ledger& ledger) {

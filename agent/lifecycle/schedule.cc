@@ -189,9 +189,8 @@ absl::Time OverdueFrom(const v1::RotateSpec& spec, absl::string_view name, absl:
 }
 
 Reminder ReminderAt(absl::Time due, absl::Time now) {
-  constexpr int kDaysBefore[] = {30, 14, 7, 3, 1, 0};
   Reminder reminder;
-  for (const int days : kDaysBefore) {
+  for (const int days : kReminderDays) {
     const absl::Time at = due - absl::Hours(24 * days);
     if (now < at) {
       reminder.next = at;
@@ -199,7 +198,7 @@ Reminder ReminderAt(absl::Time due, absl::Time now) {
     }
     reminder.due = true;
   }
-  reminder.next = due + absl::Floor(now - due, absl::Hours(24)) + absl::Hours(24);
+  reminder.next = now < due ? due : due + absl::Floor(now - due, absl::Hours(24)) + absl::Hours(24);
   return reminder;
 }
 

@@ -54,7 +54,10 @@ absl::Duration IntervalAt(const v1::RotateSpec& spec, absl::Time at);
 absl::Time OverdueFrom(const v1::RotateSpec& spec, absl::string_view name, absl::Time last_rotated,
                        absl::Time expires_at);
 
-// When a person is reminded of a key that is due: 30, 14, 7, 3 and 1 days before, then daily.
+// How many days before a key is due its person is reminded.
+inline constexpr int kReminderDays[] = {30, 14, 7, 3, 1};
+// When a person is reminded of a key that is due: on those days, when it is due, and daily after
+// it.
 struct Reminder {
   bool due = false;  // the first of them has come
   absl::Time next = absl::InfiniteFuture();

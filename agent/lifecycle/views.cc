@@ -82,13 +82,6 @@ std::vector<Holder> HoldersOfVersion(const CredentialState& state, uint64_t numb
 
 }  // namespace
 
-absl::Duration RunwayOf(const CredentialState& state, absl::Time now) {
-  const store::VersionRecord* current = state.Current();
-  if (current == nullptr) return absl::ZeroDuration();
-  if (current->expires_at == store::kNever) return absl::InfiniteDuration();
-  return std::max(absl::ZeroDuration(), current->expires_at - now);
-}
-
 v1::CredentialSummary Summarize(const CredentialState& state, const ViewContext& context) {
   v1::CredentialSummary view;
   view.set_name(state.record.name);
@@ -101,7 +94,7 @@ v1::CredentialSummary Summarize(const CredentialState& state, const ViewContext&
     SetTime(current->expires_at, [&] { return view.mutable_expires_at(); });
   }
   SetTime(context.next_at(state.record.name), [&] { return view.mutable_next_at(); });
-  SetDuration(RunwayOf(state, context.now), [&] { return view.mutable_runway(); });
+  SetDuration(state.Runway(context.now), [&] { return view.mutable_runway(); });
   if (state.rotation) view.set_rotation_state(state.rotation->state);
   if (const auto failure = context.failures.Find(state.record.name)) {
     view.set_failure(observe::FailureCodeName(failure->failure.code));

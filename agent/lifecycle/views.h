@@ -22,9 +22,6 @@ struct ViewContext {
   std::function<absl::Time(const std::string& name)> next_step_at;
 };
 
-// InfiniteDuration: consumers never break by time alone.
-absl::Duration RunwayOf(const CredentialState& state, absl::Time now);
-
 v1::CredentialSummary Summarize(const CredentialState& state, const ViewContext& context);
 v1::ListResponse ViewList(const std::string& match, const ViewContext& context);
 v1::DescribeResponse ViewOne(const CredentialState& state, const ViewContext& context);

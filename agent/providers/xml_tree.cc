@@ -8,6 +8,7 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
+#include "absl/strings/string_view.h"
 #include "agent/base/secret.h"
 #include "agent/providers/json_tree.h"
 
@@ -19,6 +20,24 @@ constexpr int kDepthMax = 32;
 std::string LocalName(const pugi::xml_node& node) {
   const std::string name = node.name();
   return name.substr(name.rfind(':') + 1);
+}
+
+// Comments and CDATA sections cut a text into several nodes; it is one text all the same.
+std::string TextOf(const pugi::xml_node& element) {
+  const auto is_text = [](const pugi::xml_node& node) {
+    return node.type() == pugi::node_pcdata || node.type() == pugi::node_cdata;
+  };
+  size_t size = 0;
+  for (const pugi::xml_node& child : element.children()) {
+    if (is_text(child)) size += absl::string_view(child.value()).size();
+  }
+  std::string text;
+  // Room at once: a string that grows leaves copies of secrets behind.
+  text.reserve(size);
+  for (const pugi::xml_node& child : element.children()) {
+    if (is_text(child)) text += child.value();
+  }
+  return text;
 }
 
 // False when it nests too deep.
@@ -44,7 +63,7 @@ bool Convert(const pugi::xml_node& element, int depth, nlohmann::json* out) {
     }
   }
   if (members.empty()) {
-    *out = element.text().get();
+    *out = TextOf(element);
   } else {
     *out = std::move(members);
   }

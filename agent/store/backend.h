@@ -58,7 +58,12 @@ class Backend {
   // All entries whose key starts with the prefix, in byte order.
   virtual absl::StatusOr<std::vector<Entry>> Scan(absl::string_view prefix) = 0;
   // All guards hold and all writes are durable when this returns OK; else nothing was written,
-  // unless the error is UNKNOWN: then either is possible and the caller must read back.
+  // except with
+  //   UNKNOWN             either is possible, and the caller must read back
+  //   UNAVAILABLE         this process will never see it, but if it ends before another commit of
+  //                       its own succeeds, the next process may: as after a crash that came
+  //                       right behind the commit
+  // Other errors:
   //   ABORTED             a guard does not hold
   //   RESOURCE_EXHAUSTED  the disk is full
   //   INVALID_ARGUMENT    a key is written or guarded twice, or the batch is over limits()

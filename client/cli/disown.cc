@@ -45,7 +45,10 @@ void AddDisownCommand(CLI::App& program, Session& session) {
   command->footer(
       "For UNKNOWN_KEY and ROTATION_AMBIGUOUS, once a person has looked at the provider. Keys that "
       "are\n"
-      "declared so are never deleted and never alerted on again.\n"
+      "declared so are never deleted and never alerted on again. Refused where the provider lists "
+      "no "
+      "keys\n"
+      "that could be accounted for.\n"
       "Examples:\n"
       "  keyturn disown support-bot/dify");
   command->callback([name, &session] { Run(*name, session); });

@@ -9,7 +9,7 @@ namespace keyturn::cli {
 enum ExitCode : int {
   kExitOk = 0,
   kExitError = 1,          // the agent, or this program, could not do it
-  kExitUsage = 2,          // wrong arguments
+  kExitUsage = 2,          // wrong arguments or input
   kExitNotFound = 3,       // no such credential, provider or policy
   kExitUnhealthy = 3,      // `status --check`: something is degraded or broken
   kExitDenied = 4,         // policy or the socket's permissions do not allow it

@@ -34,7 +34,7 @@ Sockets:
 Exit codes:
   0  done                                 4    not allowed
   1  the agent could not do it            5    no agent at the socket
-  2  wrong arguments             6    a person must act first: consent, a first value
+  2  wrong arguments or input             6    a person must act first: consent, a first value
   3  no such name; or, with               130  interrupted
      status --check, something is broken
 )";
@@ -69,7 +69,8 @@ void AddGlobalOptions(CLI::App& program, Session& session) {
       ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json"}));
   AddDurationOption(program, "--timeout", options.timeout,
-                    "The longest a command may take [30s; rotate, refresh: 5m]",
+                    "The longest a command may take [30s; rotate, refresh: 5m; disown: 1m; rotate "
+                    "--wait: no limit]",
                     &options.timeout_given);
   program.add_flag("--no-color", options.no_color, "No bold headers on a terminal");
   program.set_version_flag("--version", "keyturn " KEYTURN_VERSION);

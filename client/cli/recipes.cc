@@ -90,7 +90,8 @@ void AddTest(CLI::App& recipes, Session& session) {
   command->add_option("--param", options->params, "A parameter of the recipe; may be repeated")
       ->type_name("NAME=VALUE");
   command->footer(
-      "Only list and verify are called. The values of the two credentials go to the service.\n\n"
+      "Only list and verify are called, and where the list needs {manager_token}, the request for\n"
+      "that token. The values of the two credentials go to the service.\n\n"
       "Examples:\n"
       "  keyturn recipes test dify-app-key --endpoint https://dify.example.com \\\n"
       "      --manager dify/admin --param app_id=3f1c --param workspace_id=77ab\n"

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
-// Acknowledger: tells the agent which versions of API keys this process uses, so that an old key
-// can be revoked as soon as nobody needs it. A version is acknowledged once it has been read and no
-// value of another version is alive: neither kept here nor held by a caller. Calls are made on a
-// thread of its own. Thread-safe; private to the client.
+// Acknowledger: tells the agent which versions of API keys one CachedCredentials uses, so that an
+// old key can be revoked as soon as nobody needs it. A version is acknowledged once it has been
+// read and no value of another version that was counted here is alive: neither kept nor held by a
+// caller. It speaks for the whole process, but knows of no other Acknowledger in it: a process that
+// uses the same name in two of them must acknowledge by itself. Calls are made on a thread of its
+// own. Thread-safe; private to the client.
 #pragma once
 
 #include <cstdint>

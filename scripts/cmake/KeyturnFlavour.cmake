@@ -41,6 +41,11 @@ include(CheckPIESupported)
 check_pie_supported(LANGUAGES C CXX)
 set(CMAKE_POSITION_INDEPENDENT_CODE ON)
 
+if(KEYTURN_FLAVOUR MATCHES "^(fuzz|coverage)$" AND NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  message(FATAL_ERROR "the ${KEYTURN_FLAVOUR} flavour needs clang: "
+                      "use scripts/build ${KEYTURN_FLAVOUR}")
+endif()
+
 # --- Sanitizers -----------------------------------------------------------------------------------
 set(KEYTURN_SANITIZED OFF)
 if(KEYTURN_FLAVOUR STREQUAL "asan")
@@ -48,9 +53,6 @@ if(KEYTURN_FLAVOUR STREQUAL "asan")
 elseif(KEYTURN_FLAVOUR STREQUAL "tsan")
   set(kt_sanitize -fsanitize=thread)
 elseif(KEYTURN_FLAVOUR STREQUAL "fuzz")
-  if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
-    message(FATAL_ERROR "the fuzz flavour needs clang: use scripts/build fuzz")
-  endif()
   set(kt_sanitize -fsanitize=fuzzer-no-link,address,undefined)
 endif()
 if(kt_sanitize)
@@ -70,13 +72,12 @@ if(kt_sanitize)
 endif()
 
 # --- Coverage -------------------------------------------------------------------------------------
-# Only what is measured is compiled to be counted, without optimization, which merges branches; the
-# rest runs at full speed, or the models would take an hour.
+# Clang counts by the source's conditions, whatever the optimizer does with them; only what is
+# measured is counted.
 function(keyturn_counted target)
   if(KEYTURN_FLAVOUR STREQUAL "coverage")
-    target_compile_options(${target} PRIVATE -O0 -U_FORTIFY_SOURCE --coverage
-                           -fprofile-update=atomic)
-    target_link_options(${target} PUBLIC --coverage)
+    target_compile_options(${target} PRIVATE -fprofile-instr-generate -fcoverage-mapping)
+    target_link_options(${target} PUBLIC -fprofile-instr-generate)
   endif()
 endfunction()
 

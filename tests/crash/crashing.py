@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What crash tests share: an agent that dies at a named point, or whose n-th commit fails, and the
-list of points that one undisturbed run passes."""
+"""What crash tests share: an agent that dies at a named point, or whose n-th commit or n-th write to
+a file fails, and the list of points that one undisturbed run passes."""
 
 import os
 import signal
@@ -21,14 +21,17 @@ class CrashingAgent(Agent):
         self.argv[0] = binary("keyturnd-crashing")
         self._log_path = log_path
 
-    def run_from(self, point=None, count=1, fail_commit=None):
+    def run_from(self, point=None, count=1, fail_commit=None, fail_write=None):
         """Starts it, to be killed at the point if one is given; "*" is any point of a rotation.
-        `fail_commit`, as N:KIND, lets the N-th commit of a rotation fail."""
+        `fail_commit`, as N:KIND, lets the N-th commit of a rotation fail; `fail_write` the N-th
+        call of SQLite to its files."""
         self.env = {**os.environ, "KEYTURN_CRASH_LOG": self._log_path}
         if point is not None:
             self.env["KEYTURN_CRASH_AT"] = f"{point}:{count}"
         if fail_commit is not None:
             self.env["KEYTURN_FAIL_COMMIT"] = fail_commit
+        if fail_write is not None:
+            self.env["KEYTURN_FAIL_WRITE"] = fail_write
         return self.start()
 
     def wait_killed(self, what):

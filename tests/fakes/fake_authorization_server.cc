@@ -111,6 +111,11 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
     call->done(std::move(reply));
   }
 
+  std::string NewToken(const char* kind, const std::string& client) {
+    issued.push_back(absl::StrCat(kind, client, "-", issued.size() + 1));
+    return issued.back();
+  }
+
   TokenReply Exchange(const TokenRequest& request) {
     const bool refresh = request.grant == providers::Grant::kRefreshToken;
     TokenReply reply;
@@ -135,11 +140,11 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
       }
       if (options.rotates) {
         grant.spent.try_emplace(grant.refresh_token, ServersNow(clock));
-        grant.refresh_token = absl::StrCat("rt-", request.server.client.id, "-", ++issued);
+        grant.refresh_token = NewToken("rt-", request.server.client.id);
         reply.refresh_token = base::Secret(grant.refresh_token);
       }
     }
-    const std::string access = absl::StrCat("at-", request.server.client.id, "-", ++issued);
+    const std::string access = NewToken("at-", request.server.client.id);
     tokens[access] = {request.server.client.id, ServersNow(clock) + options.lifetime, refresh};
     reply.outcome = TokenOutcome::kGranted;
     reply.http_status = 200;
@@ -159,7 +164,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   int requests = 0;
   int replays = 0;
   int most_in_flight = 0;
-  int issued = 0;
+  std::vector<std::string> issued;
   uint64_t generation = 0;
 };
 
@@ -176,7 +181,7 @@ void FakeAuthorizationServer::Request(TokenRequest request, Done done) {
 
 std::string FakeAuthorizationServer::NewGrant(const std::string& client) {
   Server::Grant grant;
-  grant.refresh_token = absl::StrCat("rt-", client, "-", ++server_->issued);
+  grant.refresh_token = server_->NewToken("rt-", client);
   server_->grants[client] = grant;
   return grant.refresh_token;
 }
@@ -206,9 +211,9 @@ bool FakeAuthorizationServer::GrantAlive(const std::string& client) const {
 }
 
 int FakeAuthorizationServer::requests() const { return server_->requests; }
+const std::vector<std::string>& FakeAuthorizationServer::issued() const { return server_->issued; }
 int FakeAuthorizationServer::replays() const { return server_->replays; }
 int FakeAuthorizationServer::most_in_flight() const { return server_->most_in_flight; }
-
 void FakeAuthorizationServer::Discover(providers::ServerConfig, Answer<providers::Endpoints> done) {
   done(absl::UnimplementedError(""));
 }

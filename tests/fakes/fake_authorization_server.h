@@ -76,6 +76,8 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   int requests() const;
   // Requests with a refresh token that was spent and beyond its leeway: each ended a grant.
   int replays() const;
+  // Every token it ever gave out, of either kind.
+  const std::vector<std::string>& issued() const;
   // Most requests of one client under way at one moment, as its caller sees it.
   int most_in_flight() const;
 

@@ -30,6 +30,12 @@ CallResult Answer(Outcome outcome, const char* cause, int status) {
   return result;
 }
 
+CallResult Result(const CallResult& answer) { return answer; }
+template <class More>
+CallResult Result(const std::pair<CallResult, More>& answer) {
+  return answer.first;
+}
+
 CallResult Ok() { return Answer(Outcome::kOk, "", 200); }
 
 }  // namespace
@@ -64,6 +70,7 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
       absl::MutexLock lock(&mu);
       ++calls[kind];
       call->fault = NextFault(kind);
+      NoteSent(kind);
       call->generation = generation;
     }
     if (call->fault.kind == Kind::kLateEffect) arrives += call->fault.late_by;
@@ -78,6 +85,11 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
       });
     }
   }
+
+  struct Moment {
+    absl::Time wall;
+    base::BootTime boot;
+  };
 
   static bool Lost(Kind kind) {
     return kind == Kind::kLoseReply || kind == Kind::kLoseRequest || kind == Kind::kLateEffect;
@@ -101,9 +113,17 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
           break;
         }
         case Kind::kDuplicateEffect:
+          unexpected = true;
           call.effect(*this);
+          unexpected = false;
           answer = call.effect(*this);
           break;
+        case Kind::kLateEffect:
+          unexpected =
+              options.latency + call.fault.late_by + options.listed_after >= options.traits.settle;
+          call.effect(*this);
+          unexpected = false;
+          return;
         case Kind::kUnreadable:
           call.effect(*this);
           answer = call.bare(Answer(Outcome::kUnknown, "unreadable_reply", 200));
@@ -124,8 +144,21 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
     {
       absl::MutexLock lock(&mu);
       if (call.generation != generation) return;
+      --in_flight[call.kind];
+      if (call.kind == ProviderCall::kCreate && Result(answer).outcome == Outcome::kUnknown) {
+        doubtful_since = Moment{clock.WallNow(), clock.BootNow()};
+      }
     }
     call.done(std::move(answer));
+  }
+
+  void NoteSent(ProviderCall kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    most_in_flight[kind] = std::max(most_in_flight[kind], ++in_flight[kind]);
+    if (kind != ProviderCall::kCreate || !doubtful_since) return;
+    const absl::Duration waited =
+        std::max(clock.WallNow() - doubtful_since->wall, clock.BootNow() - doubtful_since->boot);
+    shortest_wait_in_doubt = std::min(shortest_wait_in_doubt, waited);
+    doubtful_since.reset();
   }
 
   ProviderFault NextFault(ProviderCall kind) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
@@ -148,6 +181,10 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
     return static_cast<size_t>(
         std::count_if(keys.begin(), keys.end(), [](const Key& key) { return key.exists(); }));
   }
+  size_t ExpectedCount() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
+    return static_cast<size_t>(std::count_if(
+        keys.begin(), keys.end(), [](const Key& key) { return key.exists() && !key.unexpected; }));
+  }
 
   Key& AddKey(const std::string& tag, bool foreign) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu) {
     const size_t number = keys.size() + 1;
@@ -157,8 +194,10 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
     if (options.traits.provider_class == ProviderClass::kTagged) key.tag = tag;
     key.created_at = ServersNow(clock);
     key.foreign = foreign;
+    key.unexpected = unexpected;
     keys.push_back(key);
     most_keys = std::max(most_keys, ExistingCount());
+    most_expected_keys = std::max(most_expected_keys, ExpectedCount());
     return keys.back();
   }
 
@@ -240,6 +279,15 @@ struct FakeProvider::Service : std::enable_shared_from_this<Service> {
   mutable absl::Mutex mu;
   std::vector<Key> keys ABSL_GUARDED_BY(mu);
   size_t most_keys ABSL_GUARDED_BY(mu) = 0;
+  size_t most_expected_keys ABSL_GUARDED_BY(mu) = 0;
+  // The effect that happens now is one that nobody could expect.
+  bool unexpected ABSL_GUARDED_BY(mu) = false;
+  // Chosen by the caller.
+  std::vector<std::string> chosen ABSL_GUARDED_BY(mu);
+  std::map<ProviderCall, int> in_flight ABSL_GUARDED_BY(mu);
+  std::map<ProviderCall, int> most_in_flight ABSL_GUARDED_BY(mu);
+  std::optional<Moment> doubtful_since ABSL_GUARDED_BY(mu);
+  absl::Duration shortest_wait_in_doubt ABSL_GUARDED_BY(mu) = absl::InfiniteDuration();
   std::map<ProviderCall, int> calls ABSL_GUARDED_BY(mu);
   std::map<ProviderCall, std::deque<ProviderFault>> injected ABSL_GUARDED_BY(mu);
   absl::AnyInvocable<ProviderFault(ProviderCall)> pick_fault ABSL_GUARDED_BY(mu);
@@ -261,6 +309,10 @@ void FakeProvider::Create(const CredentialValue& manager, const providers::NewKe
                           CreateDone done) {
   KEYTURN_CHECK(wanted.tag.size() <= traits().tag_max_length,
                 "the tag is longer than the provider takes");
+  if (!wanted.secret.empty()) {
+    absl::MutexLock lock(&service_->mu);
+    service_->chosen.emplace_back(wanted.secret.Reveal());
+  }
   using Reply = std::pair<CallResult, std::optional<MintedKey>>;
   service_->Start<Reply>(
       ProviderCall::kCreate,
@@ -270,7 +322,7 @@ void FakeProvider::Create(const CredentialValue& manager, const providers::NewKe
           return {Answer(Outcome::kRejected, "http_401", 401), std::nullopt};
         }
         const uint32_t limit = service.options.traits.key_limit;
-        if (limit > 0 && service.ExistingCount() >= limit) {
+        if (service.options.enforces_limit && limit > 0 && service.ExistingCount() >= limit) {
           return {Answer(Outcome::kLimited, "http_400", 400), std::nullopt};
         }
         const Key* key = service.Make(wanted);
@@ -278,7 +330,7 @@ void FakeProvider::Create(const CredentialValue& manager, const providers::NewKe
         MintedKey minted;
         minted.id = key->id;
         minted.value = CredentialValue::Of(base::Secret(key->value));
-        if (service.options.key_lifetime > absl::ZeroDuration()) {
+        if (service.options.key_lifetime != absl::ZeroDuration()) {
           minted.expires_at = service.clock.WallNow() + service.options.key_lifetime;
         }
         return {Ok(), std::move(minted)};
@@ -365,6 +417,11 @@ void FakeProvider::SetFaults(absl::AnyInvocable<ProviderFault(ProviderCall)> pic
 void FakeProvider::ForgetCallers() {
   absl::MutexLock lock(&service_->mu);
   ++service_->generation;
+  if (service_->in_flight[ProviderCall::kCreate] > 0) {
+    service_->doubtful_since =
+        Service::Moment{service_->clock.WallNow(), service_->clock.BootNow()};
+  }
+  service_->in_flight.clear();
 }
 
 std::string FakeProvider::AddForeignKey(const std::string& tag) {
@@ -417,6 +474,30 @@ int FakeProvider::calls(ProviderCall call) const {
 size_t FakeProvider::most_keys() const {
   absl::MutexLock lock(&service_->mu);
   return service_->most_keys;
+}
+
+size_t FakeProvider::most_expected_keys() const {
+  absl::MutexLock lock(&service_->mu);
+  return service_->most_expected_keys;
+}
+
+std::vector<std::string> FakeProvider::secrets() const {
+  absl::MutexLock lock(&service_->mu);
+  std::vector<std::string> all = service_->chosen;
+  for (const Key& key : service_->keys) all.push_back(key.value);
+  if (!service_->options.manager_secret.empty()) all.push_back(service_->options.manager_secret);
+  return all;
+}
+
+int FakeProvider::most_in_flight(ProviderCall call) const {
+  absl::MutexLock lock(&service_->mu);
+  const auto found = service_->most_in_flight.find(call);
+  return found == service_->most_in_flight.end() ? 0 : found->second;
+}
+
+absl::Duration FakeProvider::shortest_wait_in_doubt() const {
+  absl::MutexLock lock(&service_->mu);
+  return service_->shortest_wait_in_doubt;
 }
 
 }  // namespace keyturn::fakes

@@ -58,8 +58,10 @@ class FakeProvider final : public providers::Provider {
     absl::Duration listed_after = absl::ZeroDuration();
     // The primary field a manager credential must have; empty: anyone may manage.
     std::string manager_secret;
-    // Zero: keys carry no expiry.
+    // Zero: keys carry no expiry. Negative: each is said to be dead already, which it is not.
     absl::Duration key_lifetime = absl::ZeroDuration();
+    // False: the service states its limit and takes more keys all the same.
+    bool enforces_limit = true;
     // Class roll: a key that is rolled gets a new id, as at GitLab.
     bool roll_renames = false;
     // In front of every key, so that a search for leaked secrets has something to look for.
@@ -74,6 +76,8 @@ class FakeProvider final : public providers::Provider {
     std::optional<absl::Time> deleted_at;
     // Not made through Create: somebody else's.
     bool foreign = false;
+    // Came of a create whose effect nobody could expect: a second one, or one later than `settle`.
+    bool unexpected = false;
 
     bool exists() const { return !deleted_at.has_value(); }
   };
@@ -112,6 +116,15 @@ class FakeProvider final : public providers::Provider {
   int calls(ProviderCall call) const;
   // The most keys that existed at one moment.
   size_t most_keys() const;
+  // Likewise without those that came unexpected.
+  size_t most_expected_keys() const;
+  // Every secret it was ever sent or has made, and that of the managers.
+  std::vector<std::string> secrets() const;
+  // The most calls of this kind under way at one moment, as their caller sees it.
+  int most_in_flight(ProviderCall call) const;
+  // The shortest time, by the clock that says more, from when the caller was left in doubt about a
+  // create (told so, or killed) to its next create.
+  absl::Duration shortest_wait_in_doubt() const;
 
  private:
   struct Service;

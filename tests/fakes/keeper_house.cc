@@ -55,7 +55,8 @@ absl::Status KeeperHouse::Start() {
       {registry_, [](absl::string_view) { return absl::OkStatus(); },
        [](const v1::PolicySpec&) { return absl::OkStatus(); }},
       [](const lifecycle::Keeper::Policies&) {},
-      [this](absl::string_view principal) { return ended.count(std::string(principal)) != 0; }});
+      [this](absl::string_view principal) { return ended.count(std::string(principal)) != 0; },
+      [this] { ++stores_taken; }});
   const absl::Status status = keeper_->Start();
   if (status.ok()) RunReady();
   return status;

@@ -115,6 +115,8 @@ class KeeperHouse {
   SeededRandom random;
   // Principals whose processes have ended.
   std::set<std::string> ended;
+  // How often the Keeper said that another process wrote to the store.
+  int stores_taken = 0;
 
   lifecycle::Keeper& keeper() { return *keeper_; }
   observe::Failures& failures() { return *failures_; }

@@ -98,7 +98,7 @@ void TryRecipe(const providers::Recipe& recipe, const net::HttpResult& result) {
       CheckText(key.id, 256);
       CheckText(key.tag, 256);
       if (!key.value.empty()) CheckText(key.value.Primary()->Reveal(), 16 * 1024);
-      (void)providers::HintFits(page->hints[i], "key-of-some-length");
+      (void)providers::HintFits(page->hints[i], "key-of-some-length", "key-");
     }
   }
 }

@@ -23,7 +23,7 @@ const absl::Time kBefore = absl::FromUnixSeconds(1'000'000);
 const absl::Time kDeadline = kBefore + absl::Hours(1);
 const absl::Time kAfter = kBefore + absl::Hours(2);
 
-enum Violation : uint8_t { kNone, kForeignMinted, kForgotKey, kOverLimit };
+enum Violation : uint8_t { kNone, kForeignMinted, kForgotKey, kOverLimit, kTwice };
 
 KeySet Bit(int key) { return static_cast<KeySet>(1u << key); }
 bool Has(KeySet set, int key) { return key != 0 && (set & Bit(key)) != 0; }
@@ -41,6 +41,8 @@ base::CredentialValue ValueOf(int key) {
 }
 
 constexpr uint8_t kForeignTag = 15;
+// A sweep has a tag that no key ever carries. With one agent it may as well be the next attempt's.
+constexpr uint8_t kSweepTag = 7;
 
 // The row as Advance knows it.
 store::RotationRecord ToRecord(const Row& row) {
@@ -87,13 +89,19 @@ Row ToRow(const store::RotationRecord& record) {
   return row;
 }
 
+View Stored(const World& world) {
+  return {world.current,        world.retiring,    world.pending,
+          world.stored.new_key, world.closed_tags, world.has_row};
+}
+// What the agent whose turn it is takes for stored.
+View Seen(const World& world) { return world.stale ? world.view : Stored(world); }
+
 // The keys that some version or the open row accounts for, as Ledger::KnownKeyIds.
-KeySet Known(const World& world) {
+KeySet Known(const View& view) {
   KeySet known = 0;
-  for (uint8_t key : {world.current, world.retiring, world.pending}) {
+  for (uint8_t key : {view.current, view.retiring, view.pending, view.row_key}) {
     if (key != 0) known |= Bit(key);
   }
-  if (world.has_row && world.stored.new_key != 0) known |= Bit(world.stored.new_key);
   return known;
 }
 
@@ -120,16 +128,30 @@ void Renumber(Row& row, const std::array<uint8_t, kKeysMax>& names) {
   for (uint8_t& key : row.abort_ids) key = names[key];
 }
 
+void Renumber(View& view, const std::array<uint8_t, kKeysMax>& names) {
+  for (uint8_t* key : {&view.current, &view.retiring, &view.pending, &view.row_key}) {
+    *key = names[*key];
+  }
+}
+
+KeySet Awaits(const Agent& agent) {
+  return agent.awaited == Awaited::kRevoke ? Bit(agent.revoking) : KeySet{0};
+}
+
 // Worlds that can only behave alike become the same: what nobody can ever ask for is forgotten, and
 // the keys that are left are numbered anew in their order.
 World Simplified(World world) {
-  KeySet awaited = world.awaited == Awaited::kRevoke ? Bit(world.revoking) : KeySet{0};
+  KeySet awaited = Awaits(world) | Awaits(world.other);
   world.deletes &= world.alive | awaited;  // a delete of a dead key does nothing
   KeySet named =
       world.alive | world.deletes | awaited | Referred(world.row) | Referred(world.stored);
   KeySet held = 0;
   for (uint8_t key : {world.current, world.retiring, world.pending, world.consumer}) {
     if (key != 0) held |= Bit(key);
+  }
+  if (world.has_other) {
+    named |= Referred(world.other.row);
+    held = static_cast<KeySet>(held | Known(world.view) | Known(world.other.view));
   }
   named |= held;
   if (world.foreign != 0 && world.foreign != kForeignTag) named |= Bit(world.foreign);
@@ -155,27 +177,86 @@ World Simplified(World world) {
        {&world.current, &world.retiring, &world.pending, &world.consumer, &world.revoking}) {
     *key = names[*key];
   }
+  if (world.has_other) {
+    Renumber(world.view, names);
+    Renumber(world.other.view, names);
+    Renumber(world.other.row, names);
+    world.other.revoking = names[world.other.revoking];
+    world.view.closed_tags &= tags;
+    world.other.view.closed_tags &= tags;
+  }
   if (world.foreign != kForeignTag) world.foreign = names[world.foreign];
   Renumber(world.row, names);
   Renumber(world.stored, names);
   return world;
 }
 
-// One move in the making.
+template <class Value>
+void Append(std::string& text, Value value) {
+  char bytes[sizeof value];
+  std::memcpy(bytes, &value, sizeof value);
+  text.append(bytes, sizeof value);
+}
+
+void Append(std::string& text, const Row& row) {
+  Append(text, row.state), Append(text, row.attempt), Append(text, row.new_key);
+  Append(text, row.old_key), Append(text, row.has_old), Append(text, row.has_new);
+  Append(text, row.sent), Append(text, row.clean_lists), Append(text, row.step_failures);
+  Append(text, row.seen_before), Append(text, row.abort_ids);
+}
+
+void Append(std::string& text, const Agent& agent) {
+  Append(text, agent.up), Append(text, agent.running), Append(text, agent.sweep_only);
+  Append(text, agent.row), Append(text, agent.awaited), Append(text, agent.revoking);
+}
+
+void Append(std::string& text, const View& view) {
+  Append(text, view.current), Append(text, view.retiring), Append(text, view.pending);
+  Append(text, view.row_key), Append(text, view.closed_tags), Append(text, view.has_row);
+}
+
+// Agents that have one store differ in nothing but what they remember, so which of them is which
+// makes no difference.
+std::string Remembered(const Agent& agent) {
+  std::string text;
+  text.reserve(40);
+  Append(text, agent), Append(text, agent.stale), Append(text, agent.view);
+  return text;
+}
+void Swap(World& world) { std::swap(static_cast<Agent&>(world), world.other); }
+void PutInOrder(World& world) {
+  if (Remembered(world.other) < Remembered(world)) Swap(world);
+}
+
+// Whether a consumer can rely on it. An agent that has not noticed yet that another one has written
+// hands out the old key until it commits something: that is what the store's lock is for.
+bool IsServing(const Agent& agent) { return agent.up && !agent.stale; }
+
+// One move in the making, of the agent whose turn it is or of what is around it.
 class Mover {
  public:
   Mover(const Setting& setting, const World& world) : setting_(setting), world_(world) {}
 
   std::vector<Move> All();
+  // Those that are only this agent's.
+  std::vector<Move> OfAgent();
 
  private:
   void Add(const char* what, Fate fate, const World& next) {
     moves_.push_back({what, fate, Simplified(next)});
+    if (next.has_other) PutInOrder(moves_.back().next);
+  }
+  bool AwaitsCreate(const Agent& agent, int attempt) const {
+    return agent.up && agent.awaited == Awaited::kCreate && agent.row.attempt == attempt;
+  }
+  bool AwaitsDelete(const Agent& agent, int key) const {
+    return agent.up && agent.awaited == Awaited::kRevoke && agent.revoking == key;
   }
   void Messages();
   void CreateArrives(int attempt);
   void DeleteArrives(int key);
   void Surroundings();
+  void Reads();
   void Begin();
   void Replies();
   void VerifyReplies(bool of_new);
@@ -183,6 +264,8 @@ class Mover {
   // The agent takes an event: what Engine::Take, Commit and Perform do.
   World Take(World world, const rotation::Event& event, absl::Time now) const;
   rotation::Facts FactsFor(const World& world, absl::Time now) const;
+  bool Permitted(World& world) const;
+  static World Stopped(World world);
   void Commit(World& world, const rotation::Step& step) const;
   static void Perform(World& world, const rotation::Step& step);
   uint8_t MakeKey(World& world, int tag) const;
@@ -190,6 +273,7 @@ class Mover {
 
   const Setting& setting_;
   const World& world_;
+  bool of_agent_ = false;
   std::vector<Move> moves_;
 };
 
@@ -203,14 +287,16 @@ rotation::Facts Mover::FactsFor(const World& world, absl::Time now) const {
   facts.traits.cached_for = setting_.cached ? absl::Minutes(10) : absl::ZeroDuration();
   facts.exclusive = setting_.exclusive;
   facts.sweep_only = world.sweep_only;
+  const View seen = Seen(world);
+  const KeySet known = Known(seen);
   for (int key = 1; key < kKeysMax; ++key) {
-    if (Has(Known(world), key)) facts.known_ids.insert(KeyId(key));
+    if (Has(known, key)) facts.known_ids.insert(KeyId(key));
   }
   facts.our_tags.insert(TagText(world.row.attempt));
   for (int attempt = 1; attempt < 8; ++attempt) {
-    if ((world.closed_tags >> attempt) & 1) facts.our_tags.insert(TagText(attempt));
+    if ((seen.closed_tags >> attempt) & 1) facts.our_tags.insert(TagText(attempt));
   }
-  if (world.current != 0) facts.current_value = ValueOf(world.current);
+  if (seen.current != 0) facts.current_value = ValueOf(seen.current);
   facts.grace = absl::Minutes(5);
   facts.grace_over = world.grace_over;
   return facts;
@@ -219,15 +305,45 @@ rotation::Facts Mover::FactsFor(const World& world, absl::Time now) const {
 World Mover::Take(World world, const rotation::Event& event, absl::Time now) const {
   rotation::Step step = setting_.advance(ToRecord(world.row), event, FactsFor(world, now));
   const bool closes = std::holds_alternative<rotation::Close>(step.effect);
-  if (step.journal || closes) Commit(world, step);
+  if (step.journal || closes) {
+    if (!Permitted(world)) return Stopped(world);
+    Commit(world, step);
+  }
   if (step.version == rotation::VersionChange::kMint) step.record.new_version = 2;
   Perform(world, step);
+  return world;
+}
+
+// What the store answers to a commit of the agent whose turn it is.
+bool Mover::Permitted(World& world) const {
+  if (!world.stale) return true;
+  const View& seen = world.view;
+  const bool rows_alike = !seen.has_row && !world.has_row;
+  if (setting_.guard == Guard::kCredential) return false;
+  if (setting_.guard == Guard::kRowAlone && !rows_alike) return false;
+  const bool versions_alike = seen.current == world.current && seen.retiring == world.retiring &&
+                              seen.pending == world.pending;
+  if (!rows_alike || !versions_alike) world.violation = kTwice;
+  world.stale = false;
+  world.view = View();
+  return true;
+}
+
+// The agent ends, and reads the store anew when it starts again.
+World Mover::Stopped(World world) {
+  static_cast<Agent&>(world) = Agent();
+  world.up = false;
+  world.swept = false;
   return world;
 }
 
 // What journal.cc writes: the row and the versions together.
 void Mover::Commit(World& world, const rotation::Step& step) const {
   store::RotationRecord record = step.record;
+  if (world.has_other && world.other.up && !world.other.stale) {
+    world.other.stale = true;
+    world.other.view = Stored(world);
+  }
   switch (step.version) {
     case rotation::VersionChange::kNone:
       break;
@@ -328,8 +444,7 @@ std::vector<providers::ListedKey> Mover::Listed(const World& world) const {
 
 void Mover::CreateArrives(int attempt) {
   const auto mask = static_cast<uint8_t>(~(1u << attempt));
-  const bool awaited =
-      world_.up && world_.awaited == Awaited::kCreate && world_.row.attempt == attempt;
+  const bool awaited = AwaitsCreate(world_, attempt);
   World gone = world_;
   gone.creates &= mask;
   if (static_cast<uint32_t>(__builtin_popcount(world_.alive)) >= setting_.key_limit) {
@@ -365,7 +480,7 @@ void Mover::CreateArrives(int attempt) {
 }
 
 void Mover::DeleteArrives(int key) {
-  const bool awaited = world_.up && world_.awaited == Awaited::kRevoke && world_.revoking == key;
+  const bool awaited = AwaitsDelete(world_, key);
   World gone = world_;
   gone.deletes &= static_cast<KeySet>(~Bit(key));
   World applied = gone;
@@ -388,10 +503,14 @@ void Mover::DeleteArrives(int key) {
 
 void Mover::Messages() {
   for (int attempt = 1; attempt < 8; ++attempt) {
-    if ((world_.creates >> attempt) & 1) CreateArrives(attempt);
+    if (((world_.creates >> attempt) & 1) == 0) continue;
+    const bool mine = AwaitsCreate(world_, attempt);
+    if (mine || (!of_agent_ && !AwaitsCreate(world_.other, attempt))) CreateArrives(attempt);
   }
   for (int key = 1; key <= world_.made; ++key) {
-    if (Has(world_.deletes, key)) DeleteArrives(key);
+    if (!Has(world_.deletes, key)) continue;
+    const bool mine = AwaitsDelete(world_, key);
+    if (mine || (!of_agent_ && !AwaitsDelete(world_.other, key))) DeleteArrives(key);
   }
 }
 
@@ -412,7 +531,8 @@ void Mover::Surroundings() {
       world_.has_row && static_cast<State>(world_.stored.state) == State::kOperator;
   for (int key = 1; in_operator && key <= world_.made; ++key) {
     // The person who was called deletes what nobody else made.
-    if (!Has(world_.alive, key) || Has(Known(world_), key) || key == world_.foreign) continue;
+    if (!Has(world_.alive, key) || Has(Known(Stored(world_)), key) || key == world_.foreign)
+      continue;
     if (Has(world_.stored.seen_before, key)) continue;
     World next = world_;
     next.alive &= static_cast<KeySet>(~Bit(key));
@@ -433,24 +553,23 @@ void Mover::Surroundings() {
   if (retiring && !world_.grace_over) {
     World next = world_;
     next.grace_over = true;
-    if (next.consumer == next.retiring) next.consumer = next.up ? next.current : uint8_t{0};
+    const bool served = IsServing(next) || (next.has_other && IsServing(next.other));
+    if (next.consumer == next.retiring) next.consumer = served ? next.current : uint8_t{0};
     Add("the grace ends", Fate::kFair, next);
-  }
-  if (world_.up && world_.current != 0 && world_.consumer != world_.current) {
-    World next = world_;
-    next.consumer = next.current;
-    Add("the consumer reads", Fate::kFair, next);
   }
 }
 
+void Mover::Reads() {
+  if (!IsServing(world_) || world_.current == 0 || world_.consumer == world_.current) return;
+  World next = world_;
+  next.consumer = next.current;
+  Add("the consumer reads", Fate::kFair, next);
+}
+
 void Mover::Begin() {
-  if (world_.up && world_.crashes < setting_.crashes && (world_.running || world_.creates != 0)) {
-    World next = world_;
-    next.up = next.running = next.sweep_only = false;
-    next.row = Row();
-    next.awaited = Awaited::kNothing;
-    next.revoking = 0;
-    next.swept = false;
+  const bool open = world_.running || world_.creates != 0 || (world_.has_other && world_.has_row);
+  if (world_.up && world_.crashes < setting_.crashes && open) {
+    World next = Stopped(world_);
     ++next.crashes;
     Add("CRASH", Fate::kBadLuck, next);
   }
@@ -471,24 +590,27 @@ void Mover::Begin() {
     World next = world_;
     next.running = true;
     next.row = Row();
-    next.row.attempt = static_cast<uint8_t>(world_.attempts + 1);
-    next.row.old_key = world_.current;
-    next.row.has_old = world_.current != 0;
+    const auto attempt = static_cast<uint8_t>(world_.attempts + 1);
+    next.row.attempt = world_.has_other ? kSweepTag : attempt;
+    next.row.old_key = Seen(world_).current;
+    next.row.has_old = next.row.old_key != 0;
     next.sweep_only = true;
     if (!world_.swept) Add("a sweep is due", Fate::kFair, Take(next, rotation::Due{}, kBefore));
     next.sweep_only = false;
+    next.row.attempt = attempt;
     ++next.attempts;
     if (may_rotate) Add("a rotation is due", Fate::kFair, Take(next, rotation::Due{}, kBefore));
   } else if (world_.sweep_only && may_rotate) {
     World next = world_;
     next.sweep_only = false;
     ++next.attempts;
+    if (world_.has_other) next.row.attempt = next.attempts;
     Add("a rotation is asked for during a sweep", Fate::kFair, next);
   }
 }
 
 void Mover::VerifyReplies(bool of_new) {
-  const int key = of_new ? world_.row.new_key : world_.retiring;
+  const int key = of_new ? world_.row.new_key : Seen(world_).retiring;
   const bool works = of_new ? Has(world_.usable, key) : Has(world_.alive, key);
   const auto answer = [](Outcome outcome) {
     return rotation::VerifyReplied{{outcome, "verify", 0, {}}};
@@ -498,7 +620,9 @@ void Mover::VerifyReplies(bool of_new) {
   } else {
     Add("the key is rejected", Fate::kFair, Take(world_, answer(Outcome::kRejected), kBefore));
     if (of_new) {
-      Add("the key is rejected for too long", Fate::kBadLuck,
+      // A key that another agent has deleted will never work.
+      const Fate fate = Has(world_.alive, key) ? Fate::kBadLuck : Fate::kFair;
+      Add("the key is rejected for too long", fate,
           Take(world_, answer(Outcome::kRejected), kAfter));
     }
   }
@@ -559,15 +683,37 @@ void Mover::Replies() {
 std::vector<Move> Mover::All() {
   Messages();
   Surroundings();
+  Reads();
   Begin();
   if (world_.up) Replies();
   return std::move(moves_);
+}
+
+std::vector<Move> Mover::OfAgent() {
+  of_agent_ = true;
+  Messages();
+  Reads();
+  Begin();
+  if (world_.up) Replies();
+  return std::move(moves_);
+}
+
+bool IsIdle(const World& world) {
+  const bool other = !world.has_other || (world.other.up && !world.other.running);
+  return world.up && !world.running && other;
+}
+
+std::string DescribeAgent(const Agent& agent) {
+  if (!agent.up) return "DOWN";
+  return absl::StrCat(agent.running ? StateName(static_cast<State>(agent.row.state)) : "-",
+                      agent.stale ? " STALE" : "");
 }
 
 }  // namespace
 
 World RotationModel::First() const {
   World world;
+  world.has_other = setting_.second_agent;
   if (setting_.first_key) return world;
   world.made = world.current = world.consumer = 1;
   world.alive = world.usable = Bit(1);
@@ -576,13 +722,20 @@ World RotationModel::First() const {
 }
 
 std::vector<Move> RotationModel::MovesFrom(const World& world) const {
-  return Mover(setting_, world).All();
+  std::vector<Move> moves = Mover(setting_, world).All();
+  if (world.has_other) {
+    World turned = world;
+    Swap(turned);
+    for (Move& move : Mover(setting_, turned).OfAgent()) moves.push_back(std::move(move));
+  }
+  return moves;
 }
 
 std::string RotationModel::ViolationIn(const World& world) const {
   if (world.violation == kForeignMinted) return "somebody else's key is taken as the new one";
   if (world.violation == kForgotKey) return "I2 a living key is written off as revoked";
   if (world.violation == kOverLimit) return "I4 more keys than the limit";
+  if (world.violation == kTwice) return "I5 a step was taken on what another agent has replaced";
   if (world.consumer != 0 && !Has(world.usable, world.consumer)) {
     return "I1 the consumer holds a key that does not work";
   }
@@ -593,8 +746,8 @@ std::string RotationModel::ViolationIn(const World& world) const {
   if (world.foreign != 0 && world.foreign != kForeignTag && !Has(world.alive, world.foreign)) {
     return "somebody else's key is deleted";
   }
-  const bool quiet = world.up && !world.running && !world.has_row && world.creates == 0 &&
-                     world.deletes == 0 && world.swept;
+  const bool quiet =
+      IsIdle(world) && !world.has_row && world.creates == 0 && world.deletes == 0 && world.swept;
   if (quiet && !IsClean(world)) return "I2 an orphan after the sweep";
   return "";
 }
@@ -602,40 +755,32 @@ std::string RotationModel::ViolationIn(const World& world) const {
 bool RotationModel::IsClean(const World& world) const {
   KeySet expected = world.current == 0 ? KeySet{0} : Bit(world.current);
   if (world.foreign != 0 && world.foreign != kForeignTag) expected |= Bit(world.foreign);
-  return world.up && !world.running && !world.has_row && world.creates == 0 && world.deletes == 0 &&
+  return IsIdle(world) && !world.has_row && world.creates == 0 && world.deletes == 0 &&
          world.alive == expected;
 }
 
 std::string RotationModel::Describe(const World& world) const {
-  return absl::StrCat(
-      "alive=", absl::Hex(world.alive), " current=", world.current, " retiring=", world.retiring,
-      " pending=", world.pending,
-      " row=", world.has_row ? StateName(static_cast<State>(world.stored.state)) : "-",
-      " memory=", world.running ? StateName(static_cast<State>(world.row.state)) : "-",
-      " creates=", absl::Hex(world.creates), " deletes=", absl::Hex(world.deletes),
-      world.up ? "" : " DOWN");
+  return absl::StrCat("alive=", absl::Hex(world.alive), " current=", world.current,
+                      " retiring=", world.retiring, " pending=", world.pending, " row=",
+                      world.has_row ? StateName(static_cast<State>(world.stored.state)) : "-",
+                      " memory=", DescribeAgent(world),
+                      world.has_other ? absl::StrCat(" other=", DescribeAgent(world.other)) : "",
+                      " creates=", absl::Hex(world.creates), " deletes=", absl::Hex(world.deletes));
 }
 
 std::string RotationModel::Packed(const World& world) const {
   std::string text;
   text.reserve(80);
-  const auto add = [&text](auto value) {
-    char bytes[sizeof value];
-    std::memcpy(bytes, &value, sizeof value);
-    text.append(bytes, sizeof value);
-  };
-  const auto add_row = [&add](const Row& row) {
-    add(row.state), add(row.attempt), add(row.new_key), add(row.old_key), add(row.has_old);
-    add(row.has_new), add(row.sent), add(row.clean_lists), add(row.step_failures);
-    add(row.seen_before), add(row.abort_ids);
-  };
+  const auto add = [&text](auto value) { Append(text, value); };
   add(world.alive), add(world.usable), add(world.tags), add(world.made), add(world.foreign);
   add(world.creates), add(world.deletes), add(world.current), add(world.retiring);
-  add(world.pending), add(world.closed_tags), add(world.has_row), add_row(world.stored);
-  add(world.up), add(world.running), add(world.sweep_only), add_row(world.row);
-  add(world.awaited), add(world.revoking), add(world.consumer), add(world.grace_over);
+  add(world.pending), add(world.closed_tags), add(world.has_row), Append(text, world.stored);
+  Append(text, static_cast<const Agent&>(world)), add(world.consumer), add(world.grace_over);
   add(world.swept), add(world.attempts), add(world.crashes), add(world.duplicates);
   add(world.faults), add(world.violation), add(world.rotated);
+  if (world.has_other) {
+    add(world.stale), Append(text, world.view), text += Remembered(world.other);
+  }
   return text;
 }
 

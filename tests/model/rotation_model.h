@@ -44,7 +44,32 @@ struct Row {
 // What the agent waits for.
 enum class Awaited : uint8_t { kNothing, kCreate, kList, kVerifyNew, kVerifyOld, kRevoke, kDue };
 
-struct World {
+// What an agent has read, kept once another agent's commit has made it old.
+struct View {
+  uint8_t current = 0;
+  uint8_t retiring = 0;
+  uint8_t pending = 0;
+  uint8_t row_key = 0;      // the new key of the open row
+  uint8_t closed_tags = 0;  // bit: attempt
+  bool has_row = false;
+};
+
+// One agent's memory: what is lost in a crash.
+struct Agent {
+  bool up = true;
+  bool running = false;
+  bool sweep_only = false;
+  Row row;
+  Awaited awaited = Awaited::kNothing;
+  uint8_t revoking = 0;
+  // Whether it goes by `view`, because another agent has committed since it read or wrote; else it
+  // goes by what is stored.
+  bool stale = false;
+  View view;
+};
+
+// The world as one of the agents sees it, whose turn it is; `other` is nobody when there is one.
+struct World : Agent {
   // The provider.
   KeySet alive = 0;
   KeySet usable = 0;  // has spread everywhere
@@ -61,13 +86,8 @@ struct World {
   uint8_t closed_tags = 0;  // bit: attempt
   bool has_row = false;
   Row stored;
-  // What is lost in a crash.
-  bool up = true;
-  bool running = false;
-  bool sweep_only = false;
-  Row row;
-  Awaited awaited = Awaited::kNothing;
-  uint8_t revoking = 0;
+  bool has_other = false;
+  Agent other;
   // The consumer, and whether the grace of the retiring key is over.
   uint8_t consumer = 0;
   bool grace_over = false;
@@ -86,6 +106,10 @@ struct World {
 using AdvanceFunction =
     std::function<rotation::Step(store::RotationRecord, const rotation::Event&, rotation::Facts)>;
 
+// What the store compares before it takes an agent's commit: every step of a rotation writes its
+// row and its credential's row, so that is whether anything about the credential has changed.
+enum class Guard : uint8_t { kCredential, kRowAlone, kNothing };
+
 struct Setting {
   std::string name;
   providers::ProviderClass provider_class = providers::ProviderClass::kTagged;
@@ -99,6 +123,8 @@ struct Setting {
   uint8_t crashes = 2;
   uint8_t duplicates = 0;
   uint8_t faults = 1;
+  bool second_agent = false;  // on the same store, which its lock should prevent
+  Guard guard = Guard::kCredential;
   // The function under test, or a mutant of it.
   AdvanceFunction advance;
 };

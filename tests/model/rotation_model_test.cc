@@ -91,6 +91,17 @@ Setting UntaggedShared() {
   return setting;
 }
 
+// What the store's lock prevents: two agents on one store, each with a memory of its own.
+Setting TwoAgents(Setting setting) {
+  setting.name += ", two agents";
+  setting.second_agent = true;
+  setting.attempts = 2;
+  setting.crashes = 1;
+  setting.duplicates = 0;
+  setting.faults = 0;
+  return setting;
+}
+
 class Holds : public testing::TestWithParam<Setting> {};
 
 TEST_P(Holds, InEveryStateAndACleanStateCanBeReached) {
@@ -109,7 +120,8 @@ std::string NameOf(const std::string& text) {
 INSTANTIATE_TEST_SUITE_P(Rotation, Holds,
                          testing::Values(Tagged(), TaggedWithForeign(), TaggedTight(), FirstKey(),
                                          UntaggedExclusive(), ListedExclusive(), ListedShared(),
-                                         UntaggedShared()),
+                                         UntaggedShared(), TwoAgents(Tagged()),
+                                         TwoAgents(ListedExclusive())),
                          [](const auto& each) { return NameOf(each.param.name); });
 
 struct Mutant {
@@ -223,6 +235,12 @@ Setting SettleTooShort() {
   return setting;
 }
 
+// As if the store compared less of what an agent goes by.
+Setting Guarded(Guard guard, Setting setting) {
+  setting.guard = guard;
+  return setting;
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Mutant, IsCaught,
     testing::Values(
@@ -236,7 +254,10 @@ INSTANTIATE_TEST_SUITE_P(
         Of("revokes before it promotes", Tagged(), RevokeBeforePromote, "I1"),
         Of("believes a delete without a reply", Tagged(), TrustATimeout, "I2"),
         Of("never resumes a revoke", TaggedTight(), NeverResume, "no way to a clean state"),
-        Of("settle time too short", SettleTooShort(), Real, "I2")),
+        Of("settle time too short", SettleTooShort(), Real, "I2"),
+        Of("commits without the guard", Guarded(Guard::kNothing, TwoAgents(Tagged())), Real, "I5"),
+        Of("guards the row of the rotation alone",
+           Guarded(Guard::kRowAlone, TwoAgents(ListedExclusive())), Real, "I5")),
     [](const auto& each) { return NameOf(each.param.name); });
 
 }  // namespace

@@ -9,8 +9,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "agent/base/error.h"
 #include "tests/fakes/crypto_ready.h"
 #include "tests/fakes/keeper_house.h"
+#include "tests/simulation/books.h"
+#include "tests/simulation/leak_search.h"
 
 namespace keyturn::simulation {
 namespace {
@@ -23,6 +27,8 @@ using fakes::TokenFault;
 using providers::ProviderClass;
 
 constexpr char kKey[] = "app/key";
+constexpr char kManager[] = "app/admin";
+constexpr char kManagerSecret[] = "fake-manager-secret";
 constexpr char kToken[] = "crm/token";
 constexpr char kPlain[] = "crm/plain";  // client_credentials
 constexpr absl::Duration kGrace = absl::Minutes(5);
@@ -58,10 +64,21 @@ class Scenario {
   void Look();
   void LookAtKeys();
   void LookAtTokens();
+  void LookAtCalls();
+  void LookForSecrets();
+  // Remembers what a caller was told.
+  void Told(const absl::Status& status);
+  template <class Response>
+  void Told(const absl::StatusOr<Response>& response) {
+    Told(response.status());
+    if (response.ok()) told_.push_back(response->ShortDebugString());
+  }
+  bool Put(const std::string& name, const std::string& value, const std::string& key_id = "");
   void OnPublish(const lifecycle::PublishedVersion& version);
   void HelpOperator();
   std::optional<std::string> Orphans();
   std::optional<std::string> Unsettled();
+  void ExpectBlocked();
   void Settle();
   void Broken(std::string what) {
     if (outcome_.broken.size() < 5) {
@@ -85,11 +102,21 @@ class Scenario {
   // Expiries are stored by the clock that can be set, so a restart soon after that may err.
   base::BootTime stepped_at_{-absl::InfiniteDuration()};
   base::BootTime tokens_doubtful_until_{-absl::InfiniteDuration()};
-  bool undone_ = false;        // versions may go back
-  bool wall_forward_ = false;  // since the last promotion
-  bool crashed_ = false;       // likewise
+  // An administrator has asked for the older version, and nothing newer was handed out since.
+  bool undo_asked_ = false;
+  uint32_t limit_ = 0;
+  bool limit_enforced_ = true;  // by the provider; else by the agent alone
+  bool cramped_ = false;        // the limit leaves no room for a second key
+  bool wall_forward_ = false;   // since the last promotion
+  bool crashed_ = false;        // likewise
   std::string published_;
   uint64_t published_version_ = 0;
+  uint64_t newest_version_ = 0;
+  std::set<std::string> given_;
+  std::set<std::string> by_hand_;
+  int losses_ = 0;
+  bool lost_ = false;  // and nobody has brought another key yet
+  std::vector<std::string> told_;
   Outcome outcome_;
   KeeperHouse house_;
 };
@@ -107,6 +134,12 @@ KeeperHouse::Options Scenario::Choose(uint64_t seed) {
   providers::Traits& traits = options.provider.traits;
   traits.provider_class = class_;
   traits.key_limit = static_cast<uint32_t>(Roll(2) == 0 || !mints ? 0 : 4 + Roll(6));
+  options.provider.enforces_limit = Chance(50);
+  options.provider.manager_secret = kManagerSecret;
+  cramped_ = traits.key_limit > 0 && !exclusive_ && Chance(20);
+  if (cramped_) traits.key_limit = static_cast<uint32_t>(1 + Roll(3));
+  limit_ = traits.key_limit;
+  limit_enforced_ = options.provider.enforces_limit;
   if (Is(ProviderClass::kDualSlot)) traits.slots = {"key1", "key2"};
   if (!mints && !Is(ProviderClass::kDualSlot)) {
     traits.can_list = (Is(ProviderClass::kChosen) || Is(ProviderClass::kRoll)) && Chance(50);
@@ -125,7 +158,8 @@ KeeperHouse::Options Scenario::Choose(uint64_t seed) {
   options.endpoint.leeway = leeway_ ? absl::Minutes(1) : absl::ZeroDuration();
   outcome_.summary =
       absl::StrCat("class ", ProviderClassName(class_), exclusive_ ? " exclusive" : "", " limit ",
-                   traits.key_limit, " faults ", fault_percent_, "%",
+                   traits.key_limit, options.provider.enforces_limit ? "" : " (stated only)",
+                   cramped_ ? " cramped" : "", " faults ", fault_percent_, "%",
                    traits.can_verify ? "" : " no verify", leeway_ ? " leeway" : "");
   return options;
 }
@@ -133,14 +167,16 @@ KeeperHouse::Options Scenario::Choose(uint64_t seed) {
 void Scenario::Prepare() {
   house_.sink.on_publish = [this](const lifecycle::PublishedVersion& v) { OnPublish(v); };
   if (!exclusive_ && class_ <= ProviderClass::kListed) {
-    for (uint64_t i = Roll(3); i > 0; --i) foreign_.insert(house_.provider->AddForeignKey());
+    for (uint64_t i = cramped_ ? limit_ - 1 : Roll(3); i > 0; --i)
+      foreign_.insert(house_.provider->AddForeignKey());
     house_.Advance(absl::Minutes(1));  // they are listed by now
   }
   const std::string oauth =
       "    oauth:\n      token_url: https://crm.example.com/token\n      client_auth: none\n";
   const absl::Status applied = house_.Apply(absl::StrCat(
-      "providers:\n  p: { recipe: fake }\n"
-      "credentials:\n  app/key: { provider: p, rotate: { every: 6h, grace: 5m }, exclusive: ",
+      "providers:\n  p: { recipe: fake, manager: app/admin }\n"
+      "credentials:\n  app/admin: { static: {} }\n  app/key: { provider: p, rotate: { every: 6h, "
+      "grace: 5m }, exclusive: ",
       exclusive_ || Is(ProviderClass::kDualSlot) ? "true" : "false",
       EndsTheOld() ? ", allow_gap: true" : "",
       Is(ProviderClass::kSelfRoll) ? ", accept_loss: true" : "", " }\n  crm/token:\n", oauth,
@@ -148,7 +184,8 @@ void Scenario::Prepare() {
       leeway_ ? "      leeway: 1m\n" : "", "  crm/plain:\n", oauth,
       "      grant: client_credentials\n      client_id: plain\n"));
   if (!applied.ok()) Broken(applied.ToString());
-  if (!house_.Put(kToken, house_.endpoint.NewGrant("app")).ok()) Broken("cannot put");
+  if (!Put(kManager, kManagerSecret)) Broken("cannot put");
+  if (!Put(kToken, house_.endpoint.NewGrant("app"))) Broken("cannot put");
   BringKey();
   house_.provider->SetFaults([this](ProviderCall call) { return PickProviderFault(call); });
   house_.endpoint.SetFaults([this] { return PickTokenFault(); });
@@ -189,9 +226,11 @@ void Scenario::OnPublish(const lifecycle::PublishedVersion& version) {
   const base::Secret* value = version.value.Primary();
   if (version.name != kKey || value == nullptr) return;
   const std::string key(value->Reveal());
-  if (version.version < published_version_ && !undone_) {
+  if (version.version < published_version_ && !undo_asked_) {
     Broken("an older version is handed out again");
   }
+  if (version.version > newest_version_) undo_asked_ = false;
+  newest_version_ = std::max(newest_version_, version.version);
   if (key == published_) return;
   if (!house_.provider->Works(key) && !EndsTheOld()) {
     Broken(absl::StrCat("I1 ", key, " does not work yet"));
@@ -199,6 +238,8 @@ void Scenario::OnPublish(const lifecycle::PublishedVersion& version) {
   replaced_ = published_;
   replaced_until_ = house_.clock.BootNow() + kGrace;
   wall_forward_ = crashed_ = false;
+  lost_ = false;
+  given_.insert(key);
   published_ = key;
   published_version_ = version.version;
   ++outcome_.rotations;
@@ -237,6 +278,73 @@ void Scenario::LookAtTokens() {
   if (house_.endpoint.replays() > doubts_) Broken("a refresh token replayed without doubt");
 }
 
+// What the provider saw of the agent's calls.
+void Scenario::LookAtCalls() {
+  const fakes::FakeProvider& provider = *house_.provider;
+  if (limit_ > 0 && provider.most_expected_keys() > limit_) {
+    Broken(absl::StrCat("I4 ", provider.most_expected_keys(), " keys, the limit is ", limit_));
+  }
+  if (provider.most_in_flight(ProviderCall::kCreate) > 1) Broken("I5 two creates at once");
+  if (provider.most_in_flight(ProviderCall::kRevoke) > 1) Broken("I5 two revokes at once");
+  // One whose outcome is unknown is under way until the provider's `settle` is over.
+  // Stored times are whole microseconds.
+  if (provider.shortest_wait_in_doubt() < settle_ - absl::Milliseconds(1)) {
+    Broken(absl::StrCat("I5 a create ", absl::FormatDuration(provider.shortest_wait_in_doubt()),
+                        " after one in doubt; settle is ", absl::FormatDuration(settle_)));
+  }
+}
+
+// I6, over the whole life at once.
+void Scenario::LookForSecrets() {
+  LeakSearch search;
+  for (const std::string& secret : house_.provider->secrets()) search.Add(secret);
+  for (const std::string& token : house_.endpoint.issued()) search.Add(token);
+  const auto look = [&](const char* where, absl::string_view text) {
+    if (const auto found = search.Find(text)) Broken(absl::StrCat("I6 ", where, ": ", *found));
+  };
+  for (const observe::OpenFailure& open : house_.failures().List()) {
+    told_.push_back(absl::StrCat(open.failure.cause, " ", open.failure.detail));
+  }
+  for (const char* name : {kManager, kKey, kToken, kPlain}) {
+    Told(house_.Describe(name));
+    v1::HistoryRequest request;
+    request.set_name(name);
+    request.set_limit(200);
+    house_.keeper().History(
+        request, [this](const absl::StatusOr<v1::HistoryResponse>& history) { Told(history); });
+  }
+  house_.Advance(absl::ZeroDuration());
+  look("the log", absl::StrJoin(outcome_.log, "\n"));
+  look("what callers were told", absl::StrJoin(told_, "\n"));
+  std::string rows;
+  const auto scanned = house_.store.backend().Scan("");
+  if (!scanned.ok()) return Broken("the store cannot be scanned");
+  for (const store::Entry& entry : *scanned) absl::StrAppend(&rows, entry.key, "\n", entry.value);
+  look("the store", rows);
+}
+
+void Scenario::Told(const absl::Status& status) {
+  if (status.ok()) return;
+  told_.push_back(status.ToString());
+  for (const auto& [key, value] : base::MetadataOf(status)) told_.push_back(value);
+}
+
+bool Scenario::Put(const std::string& name, const std::string& value, const std::string& key_id) {
+  v1::PutRequest request;
+  request.set_name(name);
+  request.add_fields()->set_value(value);
+  request.set_provider_key_id(key_id);
+  // A value that is verified first is answered later.
+  auto done = std::make_shared<bool>(false);
+  house_.keeper().Put(std::move(request),
+                      [this, done](const absl::StatusOr<v1::PutResponse>& response) {
+                        Told(response);
+                        *done = response.ok();
+                      });
+  house_.Advance(absl::ZeroDuration());
+  return *done;
+}
+
 void Scenario::Look() {
   LookAtKeys();
   LookAtTokens();
@@ -269,25 +377,28 @@ void Scenario::ActOfAdministrator() {
       v1::RotateRequest request;
       request.set_name(kKey);
       house_.keeper().Rotate(
-          std::move(request), [](v1::RotateResponse) {}, [](absl::Status) {});
+          std::move(request),
+          [this](const v1::RotateResponse& step) { told_.push_back(step.ShortDebugString()); },
+          [this](const absl::Status& status) { Told(status); });
       return;
     }
     case 1: {
       v1::RefreshRequest request;
       request.set_name(Chance(50) ? kToken : kPlain);
-      house_.keeper().Refresh(std::move(request), [](absl::StatusOr<v1::RefreshResponse>) {});
+      house_.keeper().Refresh(std::move(request),
+                              [this](const absl::StatusOr<v1::RefreshResponse>& r) { Told(r); });
       return;
     }
     case 2:
       for (uint64_t i = Roll(20); i > 0; --i) {
         house_.keeper().EnsureFresh(Chance(50) ? kToken : kPlain, Up(absl::Seconds(40)),
-                                    [](absl::Status) {});
+                                    [this](const absl::Status& status) { Told(status); });
       }
       return;
     case 3:
       // A person gives a new grant where the old one has ended.
       if (!house_.endpoint.GrantAlive("app")) {
-        (void)house_.Put(kToken, house_.endpoint.NewGrant("app"));
+        Put(kToken, house_.endpoint.NewGrant("app"));
       }
       return;
   }
@@ -297,7 +408,7 @@ void Scenario::ActOfAdministrator() {
 // only where late effects can be told for ours.
 void Scenario::StepClock() {
   stepped_at_ = house_.clock.BootNow();
-  if (provable_ && Chance(50)) {
+  if (provable_ && (limit_ == 0 || limit_enforced_) && Chance(50)) {
     house_.clock.StepWall(Up(absl::Hours(2)));
     wall_forward_ = true;
   } else {
@@ -308,8 +419,13 @@ void Scenario::StepClock() {
 void Scenario::Undo() {
   v1::UndoRequest request;
   request.set_name(kKey);
-  house_.keeper().Undo(request, [](const absl::StatusOr<v1::UndoResponse>&) {});
-  undone_ = true;
+  // It is handed out before the answer comes, and a crash can take the answer away. UNAVAILABLE:
+  // the store did not take it yet, and the agent goes on trying.
+  const bool before = std::exchange(undo_asked_, true);
+  house_.keeper().Undo(request, [this, before](const absl::StatusOr<v1::UndoResponse>& response) {
+    Told(response);
+    if (!response.ok() && !absl::IsUnavailable(response.status())) undo_asked_ = before;
+  });
 }
 
 // The person behind a key that Keyturn cannot make: the first one, the next one of a manual
@@ -320,9 +436,12 @@ void Scenario::BringKey() {
   const bool has_key = described.ok() && described->summary().current_version() != 0;
   if (!manual && !(EndsTheOld() && !has_key)) return;
   if (described.ok() && !described->rotation().state().empty()) return;
+  if (!published_.empty() && !has_key && !std::exchange(lost_, true)) ++losses_;
   const auto [id, value] = house_.provider->MakeKeyByHand();
   if (Is(ProviderClass::kManual)) foreign_.insert(id);  // deleted when it has had its time
-  (void)house_.Put(kKey, std::string(value.Primary()->Reveal()), id);
+  const std::string text(value.Primary()->Reveal());
+  by_hand_.insert(text);
+  Put(kKey, text, id);
 }
 
 void Scenario::Act() {
@@ -387,28 +506,16 @@ std::optional<std::string> Scenario::Unsettled() {
 std::optional<std::string> Scenario::Orphans() {
   const auto described = house_.Describe(kKey);
   if (!described.ok()) return described.status().ToString();
-  if (!described->rotation().state().empty()) {
-    return absl::StrCat("a rotation is in state ", described->rotation().state());
+  return Disagreement({class_, *described, house_.provider->existing_keys(), foreign_, by_hand_,
+                       given_, published_, house_.provider->calls(ProviderCall::kCreate), losses_});
+}
+
+// Where there is room for one key only, the agent keeps it, and says what is the matter.
+void Scenario::ExpectBlocked() {
+  for (const observe::OpenFailure& open : house_.failures().List()) {
+    if (open.failure.code == observe::FailureCode::kRotationBlockedLimit) return;
   }
-  // Slots are never empty, and a key that is rolled in place is one and the same.
-  if (Is(ProviderClass::kDualSlot) || EndsTheOld()) return std::nullopt;
-  std::set<std::string> known;
-  for (const auto& version : described->versions()) {
-    if (version.state() == "current" || version.state() == "retiring" ||
-        version.state() == "pending") {
-      known.insert(version.provider_key_id());
-    }
-  }
-  std::set<std::string> existing;
-  for (const auto& key : house_.provider->existing_keys()) {
-    if (foreign_.count(key.id) == 0) existing.insert(key.id);
-  }
-  if (Is(ProviderClass::kManual)) return std::nullopt;  // what a person makes is theirs
-  if (existing != known) {
-    return absl::StrCat("I2 the provider has ", existing.size(), " of our keys, the ledger knows ",
-                        known.size());
-  }
-  return std::nullopt;
+  Broken("I4 no room for a second key, and nobody says so");
 }
 
 void Scenario::Settle() {
@@ -419,7 +526,7 @@ void Scenario::Settle() {
   for (int i = 0; i < 30 && wrong; ++i) {
     // Doubt may have ended the grant: then a person gives a new one.
     if (!house_.endpoint.Accepts(house_.Published(kToken)) &&
-        !house_.Put(kToken, house_.endpoint.NewGrant("app")).ok()) {
+        !Put(kToken, house_.endpoint.NewGrant("app"))) {
       Broken("cannot put");
     }
     Live(absl::Minutes(10));
@@ -432,7 +539,11 @@ void Scenario::Settle() {
   const uint64_t before = published_version_;
   const int replays = house_.endpoint.replays();
   Live(absl::Hours(8));
-  if (published_version_ == before && !Is(ProviderClass::kManual)) Broken("rotation has stopped");
+  if (cramped_) {
+    ExpectBlocked();
+  } else if (published_version_ == before && !Is(ProviderClass::kManual)) {
+    Broken("rotation has stopped");
+  }
   // Where the server accepts the previous token for a while, a request that was on its way when the
   // peace began can come after its own repetition, and spend the token that this one brought.
   if (house_.endpoint.replays() != replays && !(leeway_ && replays < doubts_)) {
@@ -446,12 +557,16 @@ void Scenario::Settle() {
 Outcome Scenario::Run() {
   const base::BootTime born = house_.clock.BootNow();
   Prepare();
-  for (int i = 0; i < kActions && outcome_.broken.empty(); ++i) Act();
+  for (int i = 0; i < kActions && outcome_.broken.empty(); ++i) {
+    Act();
+    LookAtCalls();
+  }
   if (outcome_.broken.empty()) Settle();
+  LookAtCalls();
   outcome_.lived = house_.clock.BootNow() - born;
   outcome_.refreshes = house_.endpoint.requests();
-  const std::vector<std::string> lines = house_.log.lines();
-  outcome_.log.assign(lines.end() - std::min<std::ptrdiff_t>(25, std::ssize(lines)), lines.end());
+  outcome_.log = house_.log.lines();
+  LookForSecrets();
   return outcome_;
 }
 

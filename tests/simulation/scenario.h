@@ -15,7 +15,7 @@ namespace keyturn::simulation {
 struct Outcome {
   // What went wrong, oldest first; empty: nothing.
   std::vector<std::string> broken;
-  // The last lines of the agent's log.
+  // The agent's log.
   std::vector<std::string> log;
   // What the scenario was, for people.
   std::string summary;

@@ -185,7 +185,7 @@ void Refresher::Land(const std::string& name, const absl::Status& status) {
 void Refresher::Attempt(const std::string& name) {
   const CredentialState* state = env_.ledger.Find(name);
   Token& token = tokens_[name];
-  if (state == nullptr || token.flight != 0) return;
+  if (state == nullptr || token.flight != 0 || env_.ledger.taken()) return;
   PlanAt(name, base::BootTime::InfiniteFuture());
   if (UsesRefreshToken(state->record.spec) &&
       (!state->refresh || state->refresh->refresh_token.empty() || state->refresh->needs_consent)) {
@@ -300,6 +300,7 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
                                        .detail = ""});
   base::CrashPoint("refresh:before_commit");
   if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
+    if (env_.ledger.taken()) return;
     // The reply may hold the only refresh token that still works: keep it until it is stored.
     Alert(name, FailureCode::kStoreFull,
           absl::IsResourceExhausted(status) ? "disk_full" : "store_error", 0,

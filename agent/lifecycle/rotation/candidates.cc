@@ -17,6 +17,13 @@ bool Known(const Facts& facts, const providers::ListedKey& key) {
 
 }  // namespace
 
+const providers::ListedKey* Find(const std::vector<providers::ListedKey>& keys,
+                                 const std::string& id) {
+  const auto found = std::find_if(keys.begin(), keys.end(),
+                                  [&](const providers::ListedKey& key) { return key.id == id; });
+  return found == keys.end() ? nullptr : &*found;
+}
+
 Candidates CandidatesOf(const store::RotationRecord& record,
                         const std::vector<providers::ListedKey>& listed, const Facts& facts) {
   Candidates found;

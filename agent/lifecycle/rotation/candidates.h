@@ -10,6 +10,10 @@
 
 namespace keyturn::lifecycle::rotation {
 
+// Null when the key is not listed.
+const providers::ListedKey* Find(const std::vector<providers::ListedKey>& keys,
+                                 const std::string& id);
+
 // Keys that the open attempt may have made. `certain` when all of them are provably ours.
 struct Candidates {
   std::vector<providers::ListedKey> keys;

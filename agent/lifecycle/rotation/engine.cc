@@ -51,6 +51,11 @@ bool Engine::Rolling(const std::string& name) const {
   return state == State::kCreating || state == State::kReconcile;
 }
 
+bool Engine::Replaced(const std::string& name) const {
+  const auto found = runs_.find(name);
+  return found != runs_.end() && found->second.replaced;
+}
+
 void Engine::Recover() {
   for (const auto& [name, state] : env_.ledger.credentials()) {
     if (!state.rotation || Running(name)) continue;
@@ -84,21 +89,16 @@ void Engine::Begin(const std::string& name, Run run, const Event& first) {
   Take(name, first);
 }
 
-absl::Duration Engine::RunwayOf(const CredentialState& state) const {
-  const store::VersionRecord* current = state.Current();
-  if (current == nullptr) return absl::ZeroDuration();
-  if (current->expires_at == store::kNever) return absl::InfiniteDuration();
-  return current->expires_at - env_.clock.WallNow();
-}
-
 absl::Duration Engine::RetryWait(const Run& run) const {
   const CredentialState* state = env_.ledger.Find(run.record.credential);
-  const absl::Duration runway = state == nullptr ? absl::InfiniteDuration() : RunwayOf(*state);
+  const absl::Duration runway =
+      state == nullptr ? absl::InfiniteDuration() : state->Runway(env_.clock.WallNow());
   return base::Backoff(RetryPolicy(runway), run.record.step_failures + 1, absl::ZeroDuration(),
                        env_.random);
 }
 
 void Engine::Take(const std::string& name, const Event& event) {
+  if (env_.ledger.taken()) return;
   const Run& run = runs_.at(name);
   Commit(name, Advance(run.record, event, FactsFor(run)));
 }
@@ -120,8 +120,8 @@ void Engine::Commit(const std::string& name, Step step) {
   }
   JournalContext context;
   context.now = env_.clock.WallNow();
-  context.retry_at =
-      context.now + base::Backoff(RetryPolicy(RunwayOf(state)), failures, floor, env_.random);
+  context.retry_at = context.now + base::Backoff(RetryPolicy(state.Runway(context.now)), failures,
+                                                 floor, env_.random);
   context.sweep_only = run.sweep_only;
   context.tagged = run.provider->traits().provider_class == providers::ProviderClass::kTagged;
   Step committed = step;
@@ -129,17 +129,23 @@ void Engine::Commit(const std::string& name, Step step) {
   const std::string entered = close == nullptr ? committed.record.state : "closed";
   RotationPoint(entered, "before_commit");
   if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
+    if (env_.ledger.taken()) return;  // another agent may have taken this very step
     HoldAndRetry(name, std::move(step), status);
     return;
   }
   RotationPoint(entered, "after_commit");
   run.commit_failures = 0;
+  run.replaced = false;
   env_.failures.Resolve(observe::FailureCode::kStoreFull, name);
   Perform(name, std::move(committed));
 }
 
 void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status& why) {
   Run& run = runs_.at(name);
+  if (EndsTheOld(run) && ChangesCurrent(step.version) && !run.replaced) {
+    run.replaced = true;
+    hooks_.changed(name);
+  }
   const absl::Duration wait =
       base::Backoff({absl::Seconds(1), absl::Seconds(30)}, ++run.commit_failures,
                     absl::ZeroDuration(), env_.random);
@@ -235,7 +241,7 @@ void Engine::RaiseAlerts(const std::string& name, const Run& run, const Step& st
        .cause = step.alert->cause,
        .http_status = step.alert->http_status,
        .next_retry = wait == nullptr ? absl::InfinitePast() : wait->until,
-       .runway = RunwayOf(*state),
+       .runway = state->Runway(env_.clock.WallNow()),
        .detail = step.alert->detail});
 }
 
@@ -274,7 +280,7 @@ void Engine::Finish(const std::string& name, const Close& close) {
          .cause = close.cause,
          .http_status = close.http_status,
          .next_retry = for_a_person ? absl::InfinitePast() : state->record.next_due,
-         .runway = RunwayOf(*state),
+         .runway = state->Runway(env_.clock.WallNow()),
          .detail = for_a_person ? LostKeyDetail(name) : ""});
   }
   const absl::Status status =

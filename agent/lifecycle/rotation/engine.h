@@ -53,7 +53,7 @@ class Engine {
   // The value of the manager credential of a credential's provider; refreshes it first where that
   // is needed.
   using ManagerOf = std::function<void(const std::string& credential, ManagerValue done)>;
-  // What is to be handed out has changed, or Rolling has.
+  // What is to be handed out has changed, or Rolling or Replaced has.
   using Changed = std::function<void(const std::string& credential)>;
   // After a row is closed: look when the next one is due. `attempted`: a key was asked for.
   using Closed = std::function<void(const std::string& credential, bool attempted)>;
@@ -94,6 +94,8 @@ class Engine {
   void LookAgain(const std::string& name);
   // The key in use may end at any moment, because a call is under way that replaces it.
   bool Rolling(const std::string& name) const;
+  // While Rolling: it has ended, but what replaces it cannot be stored yet.
+  bool Replaced(const std::string& name) const;
   // Forgets a run without another step: the credential is being deleted.
   void Drop(const std::string& name);
   // When the run will act next by itself; InfinitePast while it waits for a reply.
@@ -113,6 +115,8 @@ class Engine {
     base::Executor::TimerId timer = 0;
     absl::Time next_step_at = absl::InfinitePast();
     uint32_t commit_failures = 0;
+    // The new key is here, the old one is dead, and the disk does not take the new one.
+    bool replaced = false;
     std::vector<Follower> followers;
   };
 
@@ -138,7 +142,6 @@ class Engine {
   Facts FactsFor(const Run& run) const;
   void AddVersions(const Run& run, const CredentialState& state, Facts& facts) const;
   absl::Duration RetryWait(const Run& run) const;
-  absl::Duration RunwayOf(const CredentialState& state) const;
 
   Surroundings env_;
   const Hooks hooks_;

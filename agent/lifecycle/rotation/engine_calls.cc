@@ -23,8 +23,11 @@ Facts Engine::FactsFor(const Run& run) const {
   facts.grace_max_over = facts.now >= row.grace_max && boot >= run.grace_max_boot;
   if (const CredentialState* state = env_.ledger.Find(row.credential)) {
     const v1::CredentialSpec& spec = state->record.spec;
-    facts.known_ids = env_.ledger.KnownKeyIds(spec.provider());
-    if (!spec.recovery().empty()) facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery()));
+    const Reach reach = facts.traits.slots.empty() ? Reach::kService : Reach::kKeySet;
+    facts.known_ids = env_.ledger.KnownKeyIds(spec.provider(), reach);
+    if (!spec.recovery().empty()) {
+      facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery(), reach));
+    }
     facts.disowned_ids.insert(state->record.disowned_key_ids.begin(),
                               state->record.disowned_key_ids.end());
     facts.exclusive = spec.exclusive();
@@ -44,7 +47,12 @@ void Engine::AddVersions(const Run& run, const CredentialState& state, Facts& fa
   for (const auto& [number, version] : state.versions) {
     const bool ended = version.state == store::VersionState::kRevoked ||
                        version.state == store::VersionState::kFailed;
-    if (ended && !version.provider_key_id.empty()) facts.our_ids.insert(version.provider_key_id);
+    if (version.provider_key_id.empty()) continue;
+    if (ended) {
+      facts.our_ids.insert(version.provider_key_id);
+    } else if (version.created_at > facts.now - facts.traits.settle) {
+      facts.young_ids.insert(version.provider_key_id);
+    }
   }
   if (const store::VersionRecord* current = state.Current()) facts.current_value = current->value;
   if (const store::VersionRecord* old = state.Version(run.record.old_version)) {
@@ -99,6 +107,7 @@ void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
     if (found == runs_.end() || found->second.number != number || found->second.call != call) {
       return;
     }
+    if (env_.ledger.taken()) return;  // while the manager's token was refreshed
     if (manager.ok()) {
       CallWithManager(name, effect, *manager);
       return;

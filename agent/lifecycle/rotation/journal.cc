@@ -33,7 +33,10 @@ class Builder {
     } else {
       transaction_.Put(step_.record);
     }
-    if (credential_changed_) transaction_.Put(credential_);
+    // Also when it is the same as before. The row of a rotation comes and goes, so whether there is
+    // one says nothing about what happened since; the revision of this one does. Another agent's
+    // step, decided by what this one changes, is refused by it.
+    transaction_.Put(credential_);
     return std::move(transaction_);
   }
 
@@ -77,7 +80,6 @@ class Builder {
       case VersionChange::kRevokeOld:
         End(row.old_version, VersionState::kRevoked);
         credential_.retiring_version = 0;
-        credential_changed_ = true;
         return;
       case VersionChange::kReplace:
         Replace(row);
@@ -90,7 +92,6 @@ class Builder {
       case VersionChange::kLoseCurrent:
         End(credential_.current_version, VersionState::kFailed);
         credential_.current_version = 0;
-        credential_changed_ = true;
         return;
     }
   }
@@ -107,7 +108,6 @@ class Builder {
     minted.expires_at = row.new_expires_at;
     row.new_version = minted.number;
     row.new_value = {};  // the version holds it now
-    credential_changed_ = true;
     return minted;
   }
 
@@ -122,7 +122,6 @@ class Builder {
       transaction_.Put(std::move(old));
     }
     credential_.retiring_version = row.old_version;
-    credential_changed_ = true;
   }
 
   void MakeCurrent(uint64_t number) {
@@ -144,7 +143,6 @@ class Builder {
     credential_.next_due =
         NextRotation(credential_.spec.rotate(), credential_.name, context_.now, expires_at);
     credential_.ClearFailure();
-    credential_changed_ = true;
   }
 
   void Promote(const store::RotationRecord& row) {
@@ -189,7 +187,6 @@ class Builder {
     }
     for (const std::string& id : close.disowned) {
       credential_.disowned_key_ids.push_back(id);
-      credential_changed_ = true;
     }
     // A key that was lost is a failure whoever looked.
     if (!IsFailure(close.ending)) return;
@@ -199,7 +196,6 @@ class Builder {
     credential_.failure_detail = close.cause;
     if (credential_.failure_since == store::kNever) credential_.failure_since = context_.now;
     credential_.next_due = context_.retry_at;
-    credential_changed_ = true;
     AddHistory(std::string(EndingName(close.ending)), 0, close.cause);
   }
 
@@ -208,7 +204,6 @@ class Builder {
   Step& step_;
   const JournalContext& context_;
   store::CredentialRecord credential_;
-  bool credential_changed_ = false;
   store::Transaction transaction_;
 };
 

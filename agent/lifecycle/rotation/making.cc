@@ -86,7 +86,11 @@ void Transition::CheckAccounts(const std::vector<ListedKey>& alive) {
     if (facts_.disown) std::get<Close>(step_.effect).disowned = unaccounted.unknown;
     return;
   }
-  if (facts_.traits.key_limit > 0 && alive.size() + 1 > facts_.traits.key_limit) {
+  const auto unlisted =
+      std::count_if(facts_.young_ids.begin(), facts_.young_ids.end(),
+                    [&](const std::string& id) { return Find(alive, id) == nullptr; });
+  const size_t keys = alive.size() + static_cast<size_t>(unlisted);
+  if (facts_.traits.key_limit > 0 && keys + 1 > facts_.traits.key_limit) {
     return End(Ending::kBlocked, {Outcome::kLimited, "key_limit", 0, {}});
   }
   Remember(alive);
@@ -155,7 +159,9 @@ void Transition::Creating(const CreateReplied& reply) {
   const bool in_doubt = row().creates > 1;
   switch (reply.result.outcome) {
     case Outcome::kOk: {
-      if (!reply.key || !IsNew(*reply.key)) return EnterReconcile("unreadable_reply");
+      if (!reply.key || !IsNew(*reply.key) || IsDead(*reply.key)) {
+        return EnterReconcile("unreadable_reply");
+      }
       const absl::Time expires = reply.key->expires_at.value_or(store::kNever);
       const std::string id = reply.key->id.empty() ? row().target : reply.key->id;
       return EndsTheOld() ? Replace(id, reply.key->value, expires)
@@ -200,6 +206,11 @@ bool Transition::IsNew(const providers::MintedKey& key) const {
     default:
       return facts_.known_ids.count(key.id) == 0 && !Holds(row.seen_before, key.id);
   }
+}
+
+// Handed out, it would serve nobody; and a service that makes such keys may mean something else.
+bool Transition::IsDead(const providers::MintedKey& key) const {
+  return key.expires_at.has_value() && *key.expires_at <= facts_.now;
 }
 
 void Transition::Mint(std::string id, base::CredentialValue value, absl::Time expires_at) {

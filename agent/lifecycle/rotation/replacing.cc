@@ -17,12 +17,6 @@ constexpr uint32_t kCreatesMax = 3;
 // Rejections of the old key in a row before it counts as dead.
 constexpr uint32_t kDeadProbes = 2;
 
-const ListedKey* Find(const std::vector<ListedKey>& keys, const std::string& id) {
-  const auto found =
-      std::find_if(keys.begin(), keys.end(), [&](const ListedKey& key) { return key.id == id; });
-  return found == keys.end() ? nullptr : &*found;
-}
-
 bool SameSecret(const base::CredentialValue& a, const base::CredentialValue& b) {
   return a.Primary() != nullptr && b.Primary() != nullptr && *a.Primary() == *b.Primary();
 }

@@ -56,6 +56,8 @@ struct Facts {
   std::set<std::string> known_ids;
   // Keys of versions of this credential that have ended: ours, and not to be alive.
   std::set<std::string> our_ids;
+  // Keys of living versions so young that a list which lags need not show them yet.
+  std::set<std::string> young_ids;
   // Keys that a person has declared not to be ours.
   std::set<std::string> disowned_ids;
   // Tags of this credential's attempts, open or closed.

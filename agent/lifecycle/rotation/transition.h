@@ -83,6 +83,7 @@ class Transition {
   void SendCreate();
   void Creating(const CreateReplied& reply);
   bool IsNew(const providers::MintedKey& key) const;
+  bool IsDead(const providers::MintedKey& key) const;
   void EnterReconcile(absl::string_view cause);
   void ResumeReconcile();
   void Reconcile(const ListReplied& reply);

@@ -207,7 +207,8 @@ std::optional<MintedKey> ReadKey(const pb::Key& message) {
   MintedKey key;
   key.id = message.id();
   key.value = *std::move(value);
-  if (message.has_expires_at()) {
+  // A timestamp that was never set, of 1970 or of year 1, says nothing.
+  if (message.expires_at().seconds() > 0) {
     key.expires_at = absl::FromUnixSeconds(message.expires_at().seconds()) +
                      absl::Nanoseconds(message.expires_at().nanos());
   }

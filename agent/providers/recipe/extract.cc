@@ -29,7 +29,9 @@ constexpr size_t kHintLengthMax = 256;
 constexpr size_t kValueLengthMax = 16 * 1024;
 constexpr size_t kCursorLengthMax = 2048;
 constexpr size_t kItemsMax = 10'000;
+// Of a hint's characters, those in front of the key's own part aside; and of those at its end.
 constexpr size_t kHintKnownMin = 6;
+constexpr size_t kHintTailMin = 4;
 
 bool Graphic(absl::string_view text) {
   return !text.empty() &&
@@ -103,7 +105,8 @@ std::optional<absl::Time> TakeTime(const json& tree, const pb::TimePick& pick, a
     absl::Time time;
     if (absl::ParseTime(absl::RFC3339_full, text, &time, nullptr) ||
         absl::ParseTime("%Y-%m-%d", text, &time, nullptr)) {
-      return time;
+      // A zero time: of year 1 in some languages, of 1970 in others.
+      return time <= absl::UnixEpoch() ? absl::InfiniteFuture() : time;
     }
     return std::nullopt;
   }
@@ -271,7 +274,8 @@ bool ReadParts(const Recipe& recipe, const RecipeRequest& request, const net::Ht
   }
   if (extract.has_expires_at()) {
     const auto time = TakeTime(*from, extract.expires_at(), values.now);
-    if (!time.has_value()) return false;
+    // Handed out, a key that is dead already would serve nobody.
+    if (!time.has_value() || *time <= values.now) return false;
     if (*time != absl::InfiniteFuture()) parts->expires_at = time;
   }
   return TakeFields(*from, extract.fields(), &parts->fields) &&
@@ -348,7 +352,7 @@ std::optional<ManagerToken> ReadManagerToken(const Recipe& recipe, const net::Ht
   return token;
 }
 
-bool HintFits(absl::string_view hint, absl::string_view key) {
+bool HintFits(absl::string_view hint, absl::string_view key, absl::string_view prefix) {
   const auto hides = [](char c) { return c == '.' || c == '*'; };
   size_t begin = 0;
   while (begin + 1 < hint.size() && !(hides(hint[begin]) && hides(hint[begin + 1]))) ++begin;
@@ -357,8 +361,11 @@ bool HintFits(absl::string_view hint, absl::string_view key) {
   while (end < hint.size() && hides(hint[end])) ++end;
   const absl::string_view head = hint.substr(0, begin);
   const absl::string_view tail = hint.substr(end);
-  return head.size() + tail.size() >= kHintKnownMin && head.size() + tail.size() < key.size() &&
-         absl::StartsWith(key, head) && absl::EndsWith(key, tail);
+  // All keys begin with the prefix, so it tells none of them from the others.
+  const size_t of_head = head.size() - std::min(head.size(), prefix.size());
+  return tail.size() >= kHintTailMin && of_head + tail.size() >= kHintKnownMin &&
+         head.size() + tail.size() < key.size() && absl::StartsWith(key, head) &&
+         absl::EndsWith(key, tail);
 }
 
 }  // namespace keyturn::providers

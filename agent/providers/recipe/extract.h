@@ -69,7 +69,9 @@ std::optional<ManagerToken> ReadManagerToken(const Recipe& recipe, const net::Ht
                                              absl::Time now);
 
 // Whether a key may be the one of which a service shows this: its beginning and its end, with at
-// least two dots, stars or an ellipsis between. False for hints of fewer than 6 known characters.
-bool HintFits(absl::string_view hint, absl::string_view key);
+// least two dots, stars or an ellipsis between. False for hints that would fit many keys: fewer
+// than 6 known characters, those of the prefix that all keys share not counted, or fewer than 4 at
+// the end.
+bool HintFits(absl::string_view hint, absl::string_view key, absl::string_view prefix);
 
 }  // namespace keyturn::providers

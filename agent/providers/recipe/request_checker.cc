@@ -164,8 +164,10 @@ RecipeRequest RecipeChecker::One(const Path& path, RecipeCall call, bool is_step
   Body(path, &request);
   Signature(path / "sign", &request);
   Extract(path / "extract", request);
+  TemplateScope for_reply = scope;
+  for_reply.jwts.clear();  // they are signed for the request alone
   request.find_equals =
-      Parse(path / "extract" / "find" / "equals", spec.extract().find().equals(), scope);
+      Parse(path / "extract" / "find" / "equals", spec.extract().find().equals(), for_reply);
   Rules(path / "outcomes", request);
   if (spec.has_paging()) Paging(path / "paging", request);
   request.uses_manager_token = used_manager_token_;

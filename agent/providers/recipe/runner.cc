@@ -324,14 +324,16 @@ struct RecipeProvider::Shared : std::enable_shared_from_this<Shared> {
       std::vector<const ListedKey*> alive;
       size_t fitting = 0;
       for (size_t i = 0; i < page.keys.size(); ++i) {
-        if (key == nullptr || !HintFits(page.hints[i], key->Reveal())) continue;
+        const std::string& prefix = self->recipe().spec.value().prefix();
+        if (key == nullptr || !HintFits(page.hints[i], key->Reveal(), prefix)) continue;
         ++fitting;
         if (!page.keys[i].dead) alive.push_back(&page.keys[i]);
       }
       if (fitting > 0 && alive.empty()) return done(std::move(call));
-      if (alive.size() != 1) {
+      // Beside a dead one that fits, the living one may be another key.
+      if (fitting != 1) {
         return done(With(std::move(call), Outcome::kRejected,
-                         alive.empty() ? "key_not_listed" : "key_ambiguous"));
+                         fitting == 0 ? "key_not_listed" : "key_ambiguous"));
       }
       values->key_id = alive.front()->id;
       self->StartChain(*self->recipe().revoke, values, true,

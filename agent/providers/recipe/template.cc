@@ -209,6 +209,7 @@ absl::StatusOr<absl::string_view> Template::Find(const Part& part, const Templat
           absl::StrCat("a value is no JSON document with a text at ", part.text));
     }
     case Source::kJwt: {
+      if (values.jwts == nullptr) return known(nullptr, "request");
       const auto found = values.jwts->find(part.text);
       return known(found == values.jwts->end() ? nullptr : &found->second, "request");
     }

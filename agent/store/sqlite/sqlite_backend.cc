@@ -77,6 +77,18 @@ absl::Status UseWal(sqlite3* db, const std::string& path) {
       path, " lies on a file system without shared memory for files; use a local one"));
 }
 
+// What the WAL of a process that died holds may never have been synced. It is brought into the
+// database, and that synced, before anybody acts on it. The WAL itself is synced first, for which
+// a full disk has room; what else it hinders is done later.
+absl::Status Checkpoint(sqlite3* db, const std::string& path) {
+  errno = 0;
+  const int result =
+      sqlite3_wal_checkpoint_v2(db, nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  if (result == SQLITE_OK) return absl::OkStatus();
+  absl::Status failure = SqliteError(db, result, absl::StrCat("cannot write to the store ", path));
+  return absl::IsResourceExhausted(failure) ? absl::OkStatus() : failure;
+}
+
 }  // namespace
 
 absl::StatusOr<SqliteBackend::Database> SqliteBackend::OpenDatabase(const std::string& path) {
@@ -131,6 +143,7 @@ absl::StatusOr<std::unique_ptr<SqliteBackend>> SqliteBackend::Open(const std::st
   if (absl::Status s = CheckSchema(db->get(), path); !s.ok()) return s;
   if (absl::Status s = UseWal(db->get(), path); !s.ok()) return s;
   if (absl::Status s = Migrate(db->get(), path); !s.ok()) return s;
+  if (absl::Status s = Checkpoint(db->get(), path); !s.ok()) return s;
 
   auto backend =
       std::unique_ptr<SqliteBackend>(new SqliteBackend(path, *std::move(lock), *std::move(db)));
@@ -250,12 +263,15 @@ absl::Status SqliteBackend::CommitTransaction() {
   if ((result & 0xff) == SQLITE_FULL || (result & 0xff) == SQLITE_BUSY) return failure;
   // The frames of this commit may be whole in the WAL although syncing them failed, and a restart
   // would take them for committed. Another commit lies over them; only then it is certain that
-  // nothing was written.
+  // nothing was written. Syncing again would prove nothing: the system may have dropped what it
+  // could not write.
   if (Run(begin_, "write to").ok()) {
     if (next_revision_.Run() == SQLITE_DONE && commit_.Run() == SQLITE_DONE) return failure;
     rollback_.Run();
   }
-  return absl::UnknownError(failure.message());
+  return absl::UnavailableError(absl::StrCat(
+      failure.message(),
+      "; should keyturnd end before it can store its next change, this one may turn out stored"));
 }
 
 }  // namespace keyturn::store

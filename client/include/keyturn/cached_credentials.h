@@ -3,7 +3,9 @@
 // asking costs a map lookup instead of a call. While the agent is away, the last values are served
 // until they expire. A version of an API key that has been read is acknowledged to the agent once
 // no value of another version is held any more, so that a rotation which waits for its consumers
-// need not wait longer than it must. Thread-safe.
+// need not wait longer than it must. To the agent that speaks for the whole process: use one
+// CachedCredentials in a process, or at least no name in two, else the one that moves on first ends
+// the grace of the other. Thread-safe.
 #pragma once
 
 #include <atomic>

@@ -6,6 +6,7 @@
 
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "agent/lifecycle/rotation/journal.h"
 #include "tests/fakes/crypto_ready.h"
 #include "tests/fakes/test_store.h"
@@ -136,7 +137,7 @@ TEST_F(LedgerTest, KeysAreKnownAtTheirServiceAlone) {
     transaction.Put(version);
   };
   provide("a", "https://a.example.com");
-  provide("a-too", "https://a.example.com");
+  provide("a-too", "HTTPS://A.example.com:443/");
   provide("b", "https://b.example.com");
   hold("x", "a", "", "1");
   hold("y", "a-too", "", "2");
@@ -145,6 +146,33 @@ TEST_F(LedgerTest, KeysAreKnownAtTheirServiceAlone) {
   ASSERT_TRUE(ledger_.Commit(transaction).ok());
   EXPECT_EQ(ledger_.KnownKeyIds("a"), (std::set<std::string>{"1", "2", "3"}));
   EXPECT_EQ(ledger_.KnownKeyIds("b"), (std::set<std::string>{"3", "4"}));
+}
+
+// Slots are named alike at every resource of a service.
+TEST_F(LedgerTest, SlotsAreKnownWhereTheyAreAlone) {
+  store::Transaction transaction;
+  for (const char* name : {"a", "b", "b-too"}) {
+    store::ProviderRecord provider{name, {}};
+    provider.spec.set_recipe("r");
+    provider.spec.set_endpoint("https://h");
+    (*provider.spec.mutable_params())["account"] = std::string(name).substr(0, 1);
+    transaction.Put(provider);
+    store::CredentialRecord record;
+    record.name = name;
+    record.spec.set_provider(name);
+    transaction.Put(record);
+    store::VersionRecord version;
+    version.credential = name;
+    version.number = 1;
+    version.state = VersionState::kCurrent;
+    version.provider_key_id = absl::StrCat("key-", name);
+    transaction.Put(version);
+  }
+  ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  EXPECT_EQ(ledger_.KnownKeyIds("a", Reach::kKeySet), std::set<std::string>{"key-a"});
+  EXPECT_EQ(ledger_.KnownKeyIds("b", Reach::kKeySet),
+            (std::set<std::string>{"key-b", "key-b-too"}));
+  EXPECT_EQ(ledger_.KnownKeyIds("a").size(), 3u);
 }
 
 TEST_F(LedgerTest, RevokingErasesTheSecretAndClosesTheRow) {

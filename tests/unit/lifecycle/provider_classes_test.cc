@@ -59,6 +59,15 @@ class ClassTest : public testing::Test {
     Until([&] { return end->has_value(); }, limit);
     return *end;
   }
+  absl::StatusOr<v1::DisownResponse> Disown() {
+    v1::DisownRequest request;
+    request.set_name("app/key");
+    auto answer = std::make_shared<std::optional<absl::StatusOr<v1::DisownResponse>>>();
+    house_.keeper().Disown(request,
+                           [answer](absl::StatusOr<v1::DisownResponse> r) { *answer = r; });
+    Until([&] { return answer->has_value(); }, absl::Minutes(5));
+    return answer->value_or(absl::DeadlineExceededError("no answer"));
+  }
   size_t Alive() { return house_.provider->existing_keys().size(); }
 
   KeeperHouse house_;
@@ -151,6 +160,10 @@ TEST_F(DualSlotTest, AfterALostReplyTheSlotTells) {
   }
 }
 
+TEST_F(DualSlotTest, DisownDoesNotSayThatAllIsWell) {
+  EXPECT_EQ(base::ReasonOf(Disown().status()), "NOT_POSSIBLE_NOW") << Disown().status();
+}
+
 TEST_F(DualSlotTest, ASlotInUseThatSomebodyRegeneratesIsReadAgain) {
   const std::string old = Key();
   house_.provider->RegenerateSlot("key2");
@@ -227,6 +240,24 @@ TEST_P(RollTest, WhoeverAsksDuringTheRollWaitsForTheNewKey) {
   EXPECT_TRUE(answer->ok()) << *answer;
   EXPECT_NE(seen, old);
   EXPECT_GT(house_.sink.versions.at("app/key").hard, house_.clock.BootNow());
+}
+
+TEST_P(RollTest, ADeadKeyIsNotHandedOutWhileTheNewOneCannotBeStored) {
+  const std::string old = Key();
+  v1::RotateRequest request;
+  request.set_name("app/key");
+  house_.keeper().Rotate(
+      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  ASSERT_TRUE(Until([&] { return State() == "creating"; }));
+  EXPECT_GT(house_.sink.versions.at("app/key").expires, house_.clock.BootNow());
+  house_.store.faults().FailAllCommits(fakes::CommitFault::kDiskFull);
+  house_.Advance(absl::Minutes(1));
+  EXPECT_FALSE(house_.provider->Works(old));
+  EXPECT_LE(house_.sink.versions.at("app/key").expires, house_.clock.BootNow());
+  house_.store.faults().FailAllCommits(std::nullopt);
+  ASSERT_TRUE(Until([&] { return Key() != old; }, absl::Minutes(1)));
+  EXPECT_TRUE(Works());
+  EXPECT_GT(house_.sink.versions.at("app/key").expires, house_.clock.BootNow());
 }
 
 TEST_P(RollTest, NobodyWaitsLongerThanFiveSeconds) {
@@ -343,10 +374,41 @@ TEST_F(SelfRollTest, AfterALostReplyTheRecoveryProviderMakesTheNext) {
   EXPECT_TRUE(house_.recovery->Works(Key()));
 }
 
+TEST_F(SelfRollTest, AProviderThatACredentialRecoversWithIsNotDeleted) {
+  Use("recovery: r,");
+  const absl::Status refused = house_.Delete("provider", "r");
+  EXPECT_EQ(base::ReasonOf(refused), "NOT_POSSIBLE_NOW") << refused;
+  EXPECT_NE(refused.message().find("app/key"), absl::string_view::npos) << refused;
+}
+
+TEST_F(SelfRollTest, DisownDoesNotSayThatAllIsWell) {
+  Use("accept_loss: true,");
+  EXPECT_EQ(base::ReasonOf(Disown().status()), "NOT_POSSIBLE_NOW") << Disown().status();
+}
+
 TEST_F(SelfRollTest, NeedsToKnowWhatToDoAboutALoss) {
   EXPECT_TRUE(absl::IsInvalidArgument(house_.Apply(Yaml("allow_gap: true,"))));
   EXPECT_TRUE(absl::IsInvalidArgument(
       house_.Apply(Yaml("allow_gap: true, accept_loss: true, recovery: r,"))));
+}
+
+class BornDeadTest : public ClassTest {
+ protected:
+  static KeeperHouse::Options Options() {
+    KeeperHouse::Options options;
+    options.provider.traits.provider_class = ProviderClass::kTagged;
+    options.provider.key_lifetime = -absl::Hours(1);
+    return options;
+  }
+  BornDeadTest() : ClassTest(Options()) {}
+};
+
+TEST_F(BornDeadTest, AKeyThatHasExpiredAlreadyIsNotHandedOutAndNotLeftBehind) {
+  ASSERT_TRUE(house_.Apply(Yaml()).ok());
+  ASSERT_TRUE(Until([&] { return house_.log.Failures("ROTATION_FAILED") >= 1; }));
+  EXPECT_EQ(house_.Describe("app/key")->summary().current_version(), 0u);
+  EXPECT_GE(house_.provider->keys().size(), 1u);
+  EXPECT_EQ(Alive(), 0u);
 }
 
 class ManualTest : public ClassTest {
@@ -421,6 +483,8 @@ TEST_F(ManualTest, RemindsInGoodTimeAndStopsOnceTheKeyIsThere) {
   EXPECT_EQ(house_.log.Failures("MANUAL_ROTATION_DUE"), 0);
   house_.Advance(absl::Hours(24 * 2));
   EXPECT_EQ(house_.log.Failures("MANUAL_ROTATION_DUE"), 1);
+  EXPECT_EQ(house_.failures().Find("app/key")->failure.runway, absl::InfiniteDuration())
+      << "a key that does not expire goes on working when it is due";
   house_.Advance(
       absl::Hours(24 * 30));  // day 91: 30, 14, 7, 3, 1 and 0 days before, one a day after
   EXPECT_GE(house_.log.Failures("MANUAL_ROTATION_DUE"), 6);
@@ -430,6 +494,11 @@ TEST_F(ManualTest, RemindsInGoodTimeAndStopsOnceTheKeyIsThere) {
   const int before = house_.log.Failures("MANUAL_ROTATION_DUE");
   house_.Advance(absl::Hours(24 * 30));
   EXPECT_EQ(house_.log.Failures("MANUAL_ROTATION_DUE"), before);
+}
+
+TEST_F(ManualTest, DisownDoesNotSayThatAllIsWell) {
+  const auto disowned = Disown();
+  EXPECT_EQ(base::ReasonOf(disowned.status()), "NOT_POSSIBLE_NOW") << disowned.status();
 }
 
 TEST_F(ManualTest, RotateSaysWhoHasToAct) {
@@ -458,15 +527,6 @@ class UndoTest : public ClassTest {
     house_.keeper().Undo(request, [&](absl::StatusOr<v1::UndoResponse> r) { answer = r; });
     house_.Advance(absl::ZeroDuration());
     return answer;
-  }
-  absl::StatusOr<v1::DisownResponse> Disown() {
-    v1::DisownRequest request;
-    request.set_name("app/key");
-    auto answer = std::make_shared<std::optional<absl::StatusOr<v1::DisownResponse>>>();
-    house_.keeper().Disown(request,
-                           [answer](absl::StatusOr<v1::DisownResponse> r) { *answer = r; });
-    Until([&] { return answer->has_value(); }, absl::Minutes(5));
-    return answer->value_or(absl::DeadlineExceededError("no answer"));
   }
 };
 

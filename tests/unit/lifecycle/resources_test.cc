@@ -18,11 +18,24 @@
 namespace keyturn::lifecycle {
 namespace {
 
-class OneRecipe final : public providers::Registry {
+// A recipe of that name for each class.
+class RecipeOfEachClass final : public providers::Registry {
  public:
   absl::StatusOr<std::shared_ptr<providers::Provider>> Make(
       const providers::ProviderConfig& config) const override {
-    if (config.recipe == "known") return std::shared_ptr<providers::Provider>(known_);
+    using providers::ProviderClass;
+    for (const auto c : {ProviderClass::kUntagged, ProviderClass::kTagged, ProviderClass::kRoll,
+                         ProviderClass::kSelfRoll, ProviderClass::kDualSlot}) {
+      if (config.recipe != ProviderClassName(c) &&
+          !(config.recipe == "known" && c == ProviderClass::kUntagged)) {
+        continue;
+      }
+      fakes::FakeProvider::Options options;
+      options.traits.provider_class = c;
+      if (c == ProviderClass::kDualSlot) options.traits.slots = {"key1", "key2"};
+      return std::shared_ptr<providers::Provider>(
+          std::make_shared<fakes::FakeProvider>(options, clock_, executor_));
+    }
     return base::WithReason(absl::InvalidArgumentError("no such recipe"), "X",
                             {{"field", "recipe"}});
   }
@@ -31,8 +44,6 @@ class OneRecipe final : public providers::Registry {
  private:
   mutable fakes::SimulatedClock clock_;
   mutable fakes::SimulatedExecutor executor_{clock_};
-  std::shared_ptr<fakes::FakeProvider> known_ =
-      std::make_shared<fakes::FakeProvider>(fakes::FakeProvider::Options(), clock_, executor_);
 };
 
 class ResourcesTest : public testing::Test {
@@ -68,7 +79,39 @@ class ResourcesTest : public testing::Test {
     ASSERT_TRUE(ledger_.Commit(transaction).ok());
   }
 
-  OneRecipe registry_;
+  // Why there may be keys of credential `a`.
+  enum class KeysOfA { kVersion, kRotation, kTag };
+  static constexpr KeysOfA kKeysOfA[] = {KeysOfA::kVersion, KeysOfA::kRotation, KeysOfA::kTag};
+  void HoldKeys(KeysOfA keys) {
+    store::Transaction transaction;
+    if (keys == KeysOfA::kVersion) {
+      store::VersionRecord version;
+      version.credential = "a";
+      version.number = 1;
+      version.state = store::VersionState::kRetiring;
+      transaction.Put(version);
+    } else if (keys == KeysOfA::kRotation) {
+      store::RotationRecord rotation;
+      rotation.credential = "a";
+      rotation.state = "creating";
+      transaction.Put(rotation);
+    } else {
+      store::TagRecord tag;
+      tag.credential = "a";
+      tag.tag = "kt-1";
+      transaction.Put(tag);
+    }
+    ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  }
+  void DropKeys() {
+    store::Transaction transaction;
+    transaction.Delete(store::VersionKey("a", 1));
+    transaction.Delete(store::RotationKey("a"));
+    transaction.Delete(store::TagKey("a", "kt-1"));
+    ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  }
+
+  RecipeOfEachClass registry_;
   ResourceChecks checks_{registry_,
                          [](absl::string_view url) {
                            return absl::StartsWith(url, "https://")
@@ -95,6 +138,15 @@ TEST_F(ResourcesTest, MistakesAreSaidWithTheirPlace) {
        "there is no provider \"none\""},
       {"credentials:\n  a: { static: {}, rotate: { every: 1d } }\n", "f0.yaml:2:20: "},
       {"credentials:\n  a: { static: {}, exclusive: true }\n", "only means something beside"},
+      {"credentials:\n  a: { static: {}, allow_gap: true }\n",
+       "credentials.a.allow_gap: only means something beside `provider`"},
+      {"credentials:\n  a: { static: {}, accept_loss: true }\n",
+       "credentials.a.accept_loss: only means something beside `provider`"},
+      {"credentials:\n  a: { static: {}, recovery: p }\n",
+       "credentials.a.recovery: only means something beside `provider`"},
+      {"credentials:\n  a: { recovery: p, oauth: { token_url: \"https://x\", client_id: c, grant: "
+       "client_credentials, client_auth: none } }\n",
+       "`recovery` does not go with `oauth`"},
       {absl::StrCat(kProvider, "credentials:\n  a: { provider: p }\n"), "`every` is needed"},
       {absl::StrCat(kProvider,
                     "credentials:\n  a:\n    provider: p\n    rotate:\n      every: 1h\n"
@@ -192,6 +244,106 @@ TEST_F(ResourcesTest, AKindCannotChange) {
       ErrorOf(
           absl::StrCat(kProvider, "credentials:\n  a: { provider: p, rotate: { every: 1d } }\n")),
       "another kind already"));
+}
+
+// A provider is applied alone, and its credentials are what it was applied for.
+TEST_F(ResourcesTest, AProviderCannotChangeUnderItsCredentials) {
+  Hold(
+      "providers:\n  p: { recipe: untagged }\n  s: { recipe: self_roll }\n  r: { recipe: tagged }\n"
+      "credentials:\n  a: { provider: p, rotate: { every: 1d } }\n"
+      "  b: { provider: s, recovery: r, allow_gap: true, rotate: { every: 1d } }\n");
+  const std::string roll = ErrorOf("providers:\n  p: { recipe: roll }\n");
+  EXPECT_TRUE(absl::StartsWith(roll, "f0.yaml:2:3: ")) << roll;
+  EXPECT_TRUE(absl::StrContains(roll, "\"a\"")) << roll;
+  EXPECT_TRUE(absl::StrContains(roll, "allow_gap: true")) << roll;
+  EXPECT_TRUE(
+      absl::StrContains(ErrorOf("providers:\n  p: { recipe: dual_slot }\n"), "exclusive: true"));
+  const std::string recovery = ErrorOf("providers:\n  r: { recipe: dual_slot }\n");
+  EXPECT_TRUE(absl::StrContains(recovery, "\"b\"")) << recovery;
+  EXPECT_TRUE(absl::StrContains(recovery, "is of class dual_slot")) << recovery;
+  EXPECT_EQ(ErrorOf("providers:\n  p: { recipe: tagged }\n"), "") << "it has no key yet";
+  EXPECT_EQ(ErrorOf("providers:\n  p: { recipe: roll }\n"
+                    "credentials:\n  a: { provider: p, allow_gap: true, rotate: { every: 1d } }\n"),
+            "");
+}
+
+TEST_F(ResourcesTest, AProvidersClassStaysWhileThereAreKeysOfIt) {
+  Hold(
+      "providers:\n  p: { recipe: untagged }\n"
+      "credentials:\n  a: { provider: p, rotate: { every: 1d } }\n");
+  const std::string other_class =
+      "providers:\n  p: { recipe: tagged }\n"
+      "credentials:\n  a: { provider: p, rotate: { every: 1d } }\n";
+  EXPECT_EQ(ErrorOf(other_class), "");
+  for (const KeysOfA keys : kKeysOfA) {
+    HoldKeys(keys);
+    const std::string error = ErrorOf(other_class);
+    EXPECT_TRUE(absl::StartsWith(error, "f0.yaml:2:3: ")) << error;
+    EXPECT_TRUE(absl::StrContains(error, "class cannot change from untagged to tagged")) << error;
+    EXPECT_TRUE(absl::StrContains(error, "\"a\"")) << error;
+    EXPECT_EQ(ErrorOf("providers:\n  p: { recipe: known }\n"), "") << "another of the same class";
+    DropKeys();
+  }
+}
+
+TEST_F(ResourcesTest, TheProviderStaysWhileAKeyIsInTheMaking) {
+  Hold(
+      "providers:\n  p: { recipe: untagged }\n  q: { recipe: untagged, endpoint: \"https://q\" }\n"
+      "credentials:\n  a: { provider: p, rotate: { every: 1d } }\n");
+  const std::string other = "credentials:\n  a: { provider: q, rotate: { every: 1d } }\n";
+  EXPECT_EQ(ErrorOf(other), "");
+  for (const KeysOfA keys : kKeysOfA) {
+    HoldKeys(keys);
+    EXPECT_TRUE(absl::StrContains(ErrorOf(other), "credentials.a.provider: cannot change while"))
+        << ErrorOf(other);
+    DropKeys();
+  }
+}
+
+TEST_F(ResourcesTest, AnExclusiveCredentialSharesItsKeysUnderNoName) {
+  const auto error = [this](const std::string& p, const std::string& q, const std::string& a,
+                            const std::string& b) {
+    return ErrorOf(
+        absl::StrCat("providers:\n  p: { recipe: untagged, ", p, " }\n  q: { recipe: untagged, ", q,
+                     " }\n  s: { recipe: self_roll }\n"
+                     "credentials:\n  m: { static: {} }\n  a: { provider: p, ",
+                     a, " rotate: { every: 1d } }\n  b: { ", b, ", rotate: { every: 1d } }\n"));
+  };
+  const std::string one = "endpoint: \"https://h\", params: { x: \"1\" }";
+  for (const char* same : {
+           "endpoint: \"https://h\", params: { x: \"1\" }",
+           "endpoint: \"HTTPS://H/\", params: { x: \"1\", y: \"\" }",
+           "endpoint: \"https://h:443\", params: { x: \"1\" }, manager: m",
+           "endpoint: \"https://h\", params: { x: \"1\" }, timing: { settle: 5s }",
+       }) {
+    EXPECT_TRUE(absl::StrContains(error(one, same, "exclusive: true,", "provider: q"),
+                                  "one of them is exclusive"))
+        << same;
+    EXPECT_TRUE(absl::StrContains(
+        error(one, same, "exclusive: true,", "provider: s, recovery: q, allow_gap: true"),
+        "one of them is exclusive"))
+        << same;
+    EXPECT_EQ(error(one, same, "", "provider: q"), "") << same;
+  }
+  for (const char* other : {
+           "endpoint: \"https://h/b\", params: { x: \"1\" }",
+           "endpoint: \"http://h\", params: { x: \"1\" }",
+           "endpoint: \"https://h\", params: { x: \"2\" }",
+       }) {
+    EXPECT_EQ(error(one, other, "exclusive: true,", "provider: q"), "") << other;
+  }
+}
+
+TEST_F(ResourcesTest, AProviderCannotMoveToTheKeysOfAnExclusiveCredential) {
+  Hold(
+      "providers:\n  p: { recipe: untagged, endpoint: \"https://p\" }\n"
+      "  q: { recipe: untagged, endpoint: \"https://q\" }\n"
+      "credentials:\n  a: { provider: p, exclusive: true, rotate: { every: 1d } }\n"
+      "  b: { provider: q, rotate: { every: 1d } }\n");
+  const std::string error =
+      ErrorOf("providers:\n  q: { recipe: untagged, endpoint: \"https://p\" }\n");
+  EXPECT_TRUE(absl::StartsWith(error, "f0.yaml:2:3: ")) << error;
+  EXPECT_TRUE(absl::StrContains(error, "one of them is exclusive")) << error;
 }
 
 TEST_F(ResourcesTest, ComparesFieldByField) {

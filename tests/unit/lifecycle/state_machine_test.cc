@@ -79,6 +79,15 @@ TEST_F(StateMachineTest, NoRoomIsBlockedAndNothingIsDeleted) {
   EXPECT_EQ(EndOf(step), Ending::kBlocked);
 }
 
+TEST_F(StateMachineTest, AYoungKeyCountsBeforeItIsListed) {
+  facts_.traits.key_limit = 2;
+  facts_.young_ids = {"young"};
+  EXPECT_EQ(EndOf(In(State::kChecking, List({Listed("old")}))), Ending::kBlocked);
+  EXPECT_EQ(EndOf(In(State::kChecking, List({Listed("old"), Listed("young")}))), Ending::kBlocked);
+  facts_.traits.key_limit = 3;
+  EXPECT_EQ(After(In(State::kChecking, List({Listed("old"), Listed("young")}))), State::kCreating);
+}
+
 TEST_F(StateMachineTest, ASweepCreatesNothing) {
   facts_.sweep_only = true;
   EXPECT_EQ(EndOf(In(State::kChecking, List({Listed("old")}))), Ending::kSwept);
@@ -100,6 +109,20 @@ TEST_F(StateMachineTest, AnIdThatWasThereBeforeIsNotWhatWeMade) {
   for (const char* id : {"old", "theirs"}) {
     CreateReplied replied{Result(Outcome::kOk), providers::MintedKey{id, {}, std::nullopt}};
     EXPECT_EQ(After(In(State::kCreating, replied)), State::kReconcile) << id;
+  }
+}
+
+TEST_F(StateMachineTest, AKeyThatIsBornDeadCountsAsUnknown) {
+  const auto created = [this](ProviderClass provider_class, absl::Time expires_at) {
+    facts_.traits.provider_class = provider_class;
+    CreateReplied replied{Result(Outcome::kOk), providers::MintedKey{"new", {}, expires_at}};
+    return After(In(State::kCreating, replied));
+  };
+  for (const auto c : {ProviderClass::kTagged, ProviderClass::kUntagged, ProviderClass::kListed,
+                       ProviderClass::kChosen, ProviderClass::kRoll, ProviderClass::kSelfRoll}) {
+    EXPECT_EQ(created(c, kNow), State::kReconcile) << ProviderClassName(c);
+    EXPECT_EQ(created(c, kNow - absl::Hours(1)), State::kReconcile) << ProviderClassName(c);
+    EXPECT_NE(created(c, kNow + absl::Seconds(1)), State::kReconcile) << ProviderClassName(c);
   }
 }
 

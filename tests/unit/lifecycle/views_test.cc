@@ -24,10 +24,10 @@ CredentialState WithExpiry(absl::Time expires_at) {
 
 TEST(Runway, IsTheTimeUntilConsumersBreakAndNeverNegative) {
   const absl::Time now = absl::FromUnixSeconds(1'000'000);
-  EXPECT_EQ(RunwayOf(CredentialState(), now), absl::ZeroDuration());
-  EXPECT_EQ(RunwayOf(WithExpiry(store::kNever), now), absl::InfiniteDuration());
-  EXPECT_EQ(RunwayOf(WithExpiry(now + absl::Hours(2)), now), absl::Hours(2));
-  EXPECT_EQ(RunwayOf(WithExpiry(now - absl::Hours(2)), now), absl::ZeroDuration());
+  EXPECT_EQ(CredentialState().Runway(now), absl::ZeroDuration());
+  EXPECT_EQ(WithExpiry(store::kNever).Runway(now), absl::InfiniteDuration());
+  EXPECT_EQ(WithExpiry(now + absl::Hours(2)).Runway(now), absl::Hours(2));
+  EXPECT_EQ(WithExpiry(now - absl::Hours(2)).Runway(now), absl::ZeroDuration());
 }
 
 class ViewsTest : public testing::Test {

@@ -111,6 +111,16 @@ TEST(PluginMessages, AKeyComesWithAllItsParts) {
   EXPECT_EQ(back.fields(0).value(), "");
 }
 
+TEST(PluginMessages, AZeroTimeIsNoExpiry) {
+  for (const int64_t seconds : {int64_t{0}, int64_t{-62135596800}}) {  // of 1970, of year 1
+    pb::Key key = KeyOf("id", ValueOf("password", "secret"));
+    key.mutable_expires_at()->set_seconds(seconds);
+    const auto read = ReadKey(key);
+    ASSERT_TRUE(read.has_value());
+    EXPECT_EQ(read->expires_at, std::nullopt) << seconds;
+  }
+}
+
 TEST(PluginMessages, WhatIsOutOfBoundsIsUnreadable) {
   const pb::Value good = ValueOf("password", "secret");
   EXPECT_FALSE(ReadKey(KeyOf("", good)).has_value());

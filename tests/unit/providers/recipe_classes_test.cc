@@ -199,6 +199,39 @@ create:
   EXPECT_EQ(Create(For("6")).outcome, Outcome::kUnknown);
 }
 
+TEST_F(RecipeClassesTest, AKeyThatIsBornDeadIsUnreadableAndAZeroTimeIsNever) {
+  Use(absl::StrCat(R"(recipe: r
+class: untagged
+create:
+  path: /keys
+  extract: { id: /id, value: /key, expires_at: /expires_on }
+  outcomes: [ { status: ["200"], is: ok } ]
+list:
+  path: /keys
+  extract: { id: /id }
+  outcomes: [ { status: ["200"], is: ok } ]
+)",
+                   kTail));
+  const auto created = [this](const std::string& expires_on) {
+    Answer({Reply(200, absl::StrCat(R"({"id":"1","key":"k","expires_on":")", expires_on, "\"}"))});
+    return Create(NewKey());
+  };
+  for (const char* never : {"0001-01-01T00:00:00Z", "0001-01-01", "0001-01-01T00:00:00+08:00",
+                            "1970-01-01T00:00:00Z"}) {
+    EXPECT_EQ(created(never).outcome, Outcome::kOk) << never;
+    EXPECT_EQ(minted_->expires_at, std::nullopt) << never;
+  }
+  const absl::Time now = clock_.WallNow();
+  const auto text = [](absl::Time at) {
+    return absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", at, absl::UTCTimeZone());
+  };
+  for (const absl::Duration ago : {absl::Seconds(1), absl::Hours(24 * 365)}) {
+    EXPECT_EQ(created(text(now - ago)).outcome, Outcome::kUnknown) << ago;
+    EXPECT_EQ(created(text(now - ago)).cause, "unreadable_reply");
+  }
+  EXPECT_EQ(created(text(clock_.WallNow() + absl::Hours(1))).outcome, Outcome::kOk);
+}
+
 TEST_F(RecipeClassesTest, RollKeepsItsIdWhereTheReplySaysNone) {
   Use(R"(recipe: r
 class: roll
@@ -327,14 +360,36 @@ TEST_F(RecipeClassesTest, ManualRevokesWhatTheHintFits) {
   EXPECT_EQ(Revoke("", Key("sk-ant-api03-R2D2c3poigAA")).outcome, Outcome::kRejected);
 }
 
+TEST_F(RecipeClassesTest, ManualTouchesNothingWhereTheHintLeavesADoubt) {
+  Use(absl::StrCat(kManual, "value: { prefix: sk-ant-api03- }\n"));
+  const std::string listed = R"({"data":[
+    {"id":"k1","partial_key_hint":"sk-ant-...","status":"active"},
+    {"id":"k2","partial_key_hint":"sk-ant-api03-R2D...igAA","status":"archived"},
+    {"id":"k3","partial_key_hint":"sk-ant-api03-R2D...igAA","status":"active"},
+    {"id":"k4","partial_key_hint":"sk-ant-api03-...wxyz","status":"active"}]})";
+  Answer({Reply(200, listed)});
+  EXPECT_EQ(Revoke("", Key("sk-ant-api03-C3POxxxxxxAA")).cause, "key_not_listed");
+  EXPECT_EQ(Revoke("", Key("sk-ant-api03-R2D2xxxxigAA")).cause, "key_ambiguous")
+      << "the one that is archived may have been it";
+  EXPECT_EQ(Revoke("", Key("sk-ant-api03-C3POxxxxwxyz")).cause, "key_not_listed");
+  for (const std::string& sent : Sent()) EXPECT_EQ(sent, "GET api_keys");
+}
+
 TEST(HintFits, Cases) {
-  EXPECT_TRUE(HintFits("sk-ab...wxyz", "sk-abcdefghwxyz"));
-  EXPECT_TRUE(HintFits("sk-abcd***", "sk-abcdefghwxyz"));
-  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-abwxyz")) << "nothing would be hidden";
-  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-accdefghwxyz"));
-  EXPECT_FALSE(HintFits("sk-...", "sk-abcdefgh")) << "fits nearly any key";
-  EXPECT_FALSE(HintFits("sk-abcdefgh", "sk-abcdefgh"));
-  EXPECT_FALSE(HintFits("", "sk-abcdefgh"));
+  EXPECT_TRUE(HintFits("sk-ab...wxyz", "sk-abcdefghwxyz", ""));
+  EXPECT_TRUE(HintFits("sk-ab...wxyz", "sk-abcdefghwxyz", "sk-"));
+  EXPECT_FALSE(HintFits("sk-a...wxyz", "sk-abcdefghwxyz", "sk-")) << "too few beyond the prefix";
+  EXPECT_TRUE(HintFits("sk-a...wxyz", "sk-abcdefghwxyz", "")) << "no prefix is known";
+  EXPECT_FALSE(HintFits("...wxyz", "sk-abcdefghwxyz", "sk-")) << "a head shorter than the prefix";
+  EXPECT_TRUE(HintFits("...uvwxyz", "sk-abcdefguvwxyz", "sk-"));
+  EXPECT_FALSE(HintFits("sk-abcd***", "sk-abcdefghwxyz", "")) << "a head may be all keys' alike";
+  EXPECT_FALSE(HintFits("sk-abcdef***xyz", "sk-abcdefghwxyz", "")) << "three characters at the end";
+  EXPECT_FALSE(HintFits("sk-ant-...", "sk-ant-api03-abcdefghwxyz", "sk-ant-"));
+  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-abwxyz", "")) << "nothing would be hidden";
+  EXPECT_FALSE(HintFits("sk-ab...wxyz", "sk-accdefghwxyz", ""));
+  EXPECT_FALSE(HintFits("sk-...", "sk-abcdefgh", "")) << "fits nearly any key";
+  EXPECT_FALSE(HintFits("sk-abcdefgh", "sk-abcdefgh", ""));
+  EXPECT_FALSE(HintFits("", "sk-abcdefgh", ""));
 }
 
 constexpr char kSteps[] = R"(recipe: r

@@ -8,6 +8,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "agent/base/file_io.h"
 
@@ -120,6 +121,24 @@ TEST(Recipe, PointsAtTheMistake) {
     EXPECT_THAT(ErrorOf(c.from, c.to), HasSubstr(c.expected)) << c.to;
     EXPECT_THAT(ErrorOf(c.from, c.to), testing::StartsWith("dir/good.yaml:")) << c.to;
   }
+}
+
+// What is signed for a request is gone by the time its reply is read.
+TEST(Recipe, NothingSignedIsLookedForInAReply) {
+  const auto with = [](const std::string& equals) {
+    const std::string text = absl::StrReplaceAll(
+        kGood,
+        {{"class: tagged",
+          "class: tagged\njwts: { app: { algorithm: rs256, key: \"{manager}\", lifetime: "
+          "60s } }"},
+         {"path: /keys/{params.org}",
+          "path: /keys/{params.org}\n  headers: { X-Signed: \"{jwt.app}\" }"},
+         {"id: /id, value: /secret", absl::StrCat("find: { items: /a, at: /b, equals: \"", equals,
+                                                  "\" }, id: /id, value: /secret")}});
+    return std::string(ReadRecipe(text, "dir/good.yaml").status().message());
+  };
+  EXPECT_EQ(with("{tag}"), "");
+  EXPECT_THAT(with("{jwt.app}"), HasSubstr("create.extract.find.equals: unknown placeholder"));
 }
 
 TEST(Recipe, ParamFormats) {

@@ -145,5 +145,13 @@ TEST(RequestBuilder, BasicAuthAndForm) {
   EXPECT_FALSE(BuildRequest(request, "https://h", values, "", absl::Seconds(1)).ok());
 }
 
+TEST(Template, WhatIsNotThereIsAnErrorAndNoCrash) {
+  TemplateScope scope;
+  scope.jwts.insert("app");
+  const auto signed_text = Template::Parse("{jwt.app}", scope);
+  ASSERT_TRUE(signed_text.ok());
+  EXPECT_FALSE(signed_text->Render(TemplateValues(), Template::Place::kText).ok());
+}
+
 }  // namespace
 }  // namespace keyturn::providers

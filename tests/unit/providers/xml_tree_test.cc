@@ -22,7 +22,14 @@ TEST(XmlTree, ElementsBecomeMembers) {
   EXPECT_EQ(Read("<a><m>1</m><n>2</n><m>3</m><m>4</m></a>"),
             R"({"a":{"m":["1","3","4"],"n":"2"}})");
   EXPECT_EQ(Read("<p:a xmlns:p='urn:x'><p:b>1</p:b></p:a>"), R"({"a":{"b":"1"}})");
-  EXPECT_EQ(Read("<a>&lt;&amp;&#65;<![CDATA[<b>]]></a>"), R"({"a":"<&A"})");
+  EXPECT_EQ(Read("<a>&lt;&amp;&#65;</a>"), R"({"a":"<&A"})");
+}
+
+TEST(XmlTree, TextGoesOnAfterCommentsAndCdata) {
+  EXPECT_EQ(Read("<a>key-<!-- of 2026 -->1234</a>"), R"({"a":"key-1234"})");
+  EXPECT_EQ(Read("<a>&lt;<![CDATA[<b>]]>c<?p?>d</a>"), R"({"a":"<<b>cd"})");
+  EXPECT_EQ(Read("<a> <![CDATA[b]]> </a>"), R"({"a":"b"})");
+  EXPECT_EQ(Read("<a> </a>"), R"({"a":" "})");
 }
 
 TEST(XmlTree, RefusesWhatIsNoXmlOrNotForUs) {
