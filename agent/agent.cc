@@ -97,6 +97,7 @@ struct Agent::Parts {
   net::EgressRules egress;
   std::unique_ptr<net::CurlHttpClient> http;
   std::unique_ptr<providers::RecipeRegistry> recipes;
+  providers::Presets presets;
   std::optional<providers::PluginHost> plugins;
   std::optional<providers::PluginRegistry> registry;
   std::optional<providers::HttpAuthorizationServer> authorization_server;
@@ -152,6 +153,9 @@ absl::Status Agent::OpenProviders() {
                                                  *parts_->http, parts_->clock);
   if (!recipes.ok()) return recipes.status();
   parts_->recipes = *std::move(recipes);
+  auto presets = providers::Presets::Load(config_.preset_dirs);
+  if (!presets.ok()) return presets.status();
+  parts_->presets = *std::move(presets);
   OpenPlugins();
   parts_->registry.emplace(*parts_->recipes, *parts_->plugins);
   parts_->authorization_server.emplace(*parts_->http, config_.http_timeout);
@@ -191,7 +195,8 @@ void Agent::MakeLifecycle() {
   lifecycle::ResourceChecks checks{
       .registry = *p.registry,
       .check_url = [&p](absl::string_view url) { return CheckTokenUrl(url, p.egress); },
-      .check_policy = authz::CheckSpec};
+      .check_policy = authz::CheckSpec,
+      .presets = p.presets};
   auto on_policies = [this, &p](const lifecycle::Keeper::Policies& records) {
     std::vector<authz::Policy> policies;
     std::vector<std::string> unknown;

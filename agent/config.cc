@@ -20,6 +20,18 @@
 namespace keyturn {
 namespace {
 
+// What was installed with this program, or lies beside it in its build tree.
+std::string SharedDir(const std::string& what, const char* installed) {
+  std::error_code error;
+  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
+  if (!error) {
+    const std::filesystem::path beside =
+        self.parent_path().parent_path() / "share/keyturn" / what;
+    if (std::filesystem::is_directory(beside, error)) return beside.string();
+  }
+  return installed;
+}
+
 using base::ToDuration;
 
 constexpr size_t kConfigMax = 256 * 1024;
@@ -174,6 +186,8 @@ absl::StatusOr<Config> ParseConfig(absl::string_view yaml, absl::string_view fil
   config.where = std::move(where);
   config.recipe_dirs.push_back(DefaultRecipeDir());
   for (const std::string& dir : read.recipes()) config.recipe_dirs.push_back(dir);
+  config.preset_dirs.push_back(DefaultPresetDir());
+  for (const std::string& dir : read.presets()) config.preset_dirs.push_back(dir);
   return config;
 }
 
@@ -199,18 +213,12 @@ absl::StatusOr<Config> DevConfig() {
   config.allow_private = {"127.0.0.0/8", "::1"};
   config.allow_http = {"127.0.0.1", "localhost", "[::1]"};
   config.recipe_dirs = {DefaultRecipeDir()};
+  config.preset_dirs = {DefaultPresetDir()};
   config.dev = true;
   return config;
 }
 
-std::string DefaultRecipeDir() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error) {
-    const std::filesystem::path beside = self.parent_path().parent_path() / "share/keyturn/recipes";
-    if (std::filesystem::is_directory(beside, error)) return beside.string();
-  }
-  return KEYTURN_RECIPES_DIR;
-}
+std::string DefaultRecipeDir() { return SharedDir("recipes", KEYTURN_RECIPES_DIR); }
+std::string DefaultPresetDir() { return SharedDir("presets", KEYTURN_PRESETS_DIR); }
 
 }  // namespace keyturn

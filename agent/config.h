@@ -45,6 +45,7 @@ struct Config {
   std::string ca_file;
   absl::Duration http_timeout = absl::Seconds(30);
   std::vector<std::string> recipe_dirs;
+  std::vector<std::string> preset_dirs;
   std::string agent_name;
   std::vector<PluginConfig> plugins;
   // Where each key stood, for checks that need other rooms (CheckConfig in agent.h).
@@ -60,7 +61,8 @@ absl::StatusOr<Config> ParseConfig(absl::string_view yaml, absl::string_view fil
 // machine may be called, also by plain http.
 absl::StatusOr<Config> DevConfig();
 
-// The recipes of the installation or build tree that this program belongs to.
+// The recipes and presets of the installation or build tree that this program belongs to.
 std::string DefaultRecipeDir();
+std::string DefaultPresetDir();
 
 }  // namespace keyturn

@@ -159,6 +159,16 @@ class Keeper final : public Lifecycle {
   absl::Status DeleteNow(const v1::DeleteRequest& request);
   absl::Status DeleteCredential(const std::string& name);
   void RefreshOne(const std::string& name, Answer<v1::RefreshResponse> done);
+  void RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done);
+  // Ends the refresh token, then the access token, at the server; changes nothing here. While the
+  // refresher holds still.
+  void EndTokens(const std::string& name, Answer<v1::RevokeResponse> done);
+  absl::Status ForgetTokens(const std::string& name, const v1::RevokeResponse& ended);
+  // Ends a token's grant where the server can be asked to, then deletes the credential.
+  void DeleteToken(const std::string& name, Answer<v1::DeleteResponse> done);
+  absl::Status CheckDeletable(const std::string& name) const;
+  void TestToken(const std::string& name, Answer<v1::TestCredentialResponse> done);
+  void TestKey(const std::string& name, Answer<v1::TestCredentialResponse> done);
   absl::Status CheckRotatable(const std::string& name) const;
   absl::Status PreviewRotation(const std::string& name, Step& step);
   CalendarContext CalendarFacts();

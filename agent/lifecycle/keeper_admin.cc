@@ -10,6 +10,7 @@
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/class_rules.h"
 #include "agent/lifecycle/keeper.h"
+#include "agent/lifecycle/oauth/oauth_checks.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
@@ -146,6 +147,11 @@ void Keeper::Status(Answer<v1::StatusResponse> done) {
 
 void Keeper::Delete(v1::DeleteRequest request, Answer<v1::DeleteResponse> done) {
   deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
+    const CredentialState* state =
+        request.type() == "credential" ? ledger_.Find(request.name()) : nullptr;
+    if (state != nullptr && state->record.spec.has_oauth()) {
+      return DeleteToken(request.name(), std::move(done));
+    }
     const absl::Status status = DeleteNow(request);
     if (status.ok()) {
       done(v1::DeleteResponse());
@@ -184,7 +190,7 @@ absl::Status Keeper::DeleteNow(const v1::DeleteRequest& request) {
   return absl::OkStatus();
 }
 
-absl::Status Keeper::DeleteCredential(const std::string& name) {
+absl::Status Keeper::CheckDeletable(const std::string& name) const {
   const auto found = Get(name);
   if (!found.ok()) return found.status();
   const CredentialState& state = **found;
@@ -195,8 +201,8 @@ absl::Status Keeper::DeleteCredential(const std::string& name) {
     }
   }
   for (const auto& [other, held] : ledger_.credentials()) {
-    if (held.record.spec.oauth().client_secret().credential() == name) {
-      return Refuse(absl::StrCat("\"", name, "\" is the client secret of \"", other, "\""));
+    if (oauth::RefersTo(held.record.spec.oauth(), name)) {
+      return Refuse(absl::StrCat("\"", name, "\" holds a secret of \"", other, "\""));
     }
   }
   if (state.rotation && state.rotation->state != "retiring" && state.rotation->state != "dying") {
@@ -205,6 +211,12 @@ absl::Status Keeper::DeleteCredential(const std::string& name) {
                                "until it has ended: keyturn show ",
                                name));
   }
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::DeleteCredential(const std::string& name) {
+  if (absl::Status status = CheckDeletable(name); !status.ok()) return status;
+  const CredentialState& state = *ledger_.Find(name);
   store::Transaction transaction;
   transaction.Delete(absl::StrCat("credential/", name));
   transaction.Delete(store::RotationKey(name));
@@ -242,7 +254,7 @@ void Keeper::RefreshOne(const std::string& name, Answer<v1::RefreshResponse> don
     return;
   }
   if (const std::string missing = MissingSecret((*state)->record.spec, ledger_); !missing.empty()) {
-    done(Refuse(absl::StrCat("\"", name, "\" waits for its client secret: keyturn put ", missing)));
+    done(Refuse(absl::StrCat("\"", name, "\" waits for a secret: keyturn put ", missing)));
     return;
   }
   refresher_.RefreshNow(name, [this, name, done = std::move(done)](absl::Status status) mutable {

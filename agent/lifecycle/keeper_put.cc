@@ -8,6 +8,7 @@
 #include "agent/base/error.h"
 #include "agent/lifecycle/class_rules.h"
 #include "agent/lifecycle/keeper.h"
+#include "agent/lifecycle/oauth/oauth_checks.h"
 #include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/schedule.h"
 
@@ -246,7 +247,7 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
   for (const auto& [other, held] : ledger_.credentials()) {
     const v1::CredentialSpec& spec = held.record.spec;
     const auto provider = ledger_.providers().find(spec.provider());
-    if (spec.oauth().client_secret().credential() == name) {
+    if (oauth::RefersTo(spec.oauth(), name)) {
       Adopt(other, /*fetch_now=*/held.Current() == nullptr);
     } else if (provider != ledger_.providers().end() && provider->second.spec.manager() == name) {
       Adopt(other, /*fetch_now=*/false);

@@ -14,6 +14,8 @@
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/class_rules.h"
+#include "agent/lifecycle/oauth/oauth_checks.h"
+#include "agent/lifecycle/oauth/preset_expansion.h"
 #include "agent/lifecycle/ownership.h"
 #include "agent/lifecycle/schedule.h"
 
@@ -37,6 +39,24 @@ struct File {
   v1::Resources resources;
   SourceMap places;
 };
+
+absl::Status WrongToken(const SourceMap& places, const std::string& name,
+                        const oauth::OAuthMistake& mistake) {
+  YamlPath path = {"credentials", name, "oauth"};
+  path.insert(path.end(), mistake.path.begin(), mistake.path.end());
+  return places.Error(path, mistake.message);
+}
+
+// What the presets of tokens state takes its place beside what the file states.
+absl::Status ExpandPresets(const providers::Presets& presets, File& file) {
+  for (auto& [name, spec] : *file.resources.mutable_credentials()) {
+    if (!spec.has_oauth()) continue;
+    if (const auto wrong = oauth::Expand(presets, *spec.mutable_oauth())) {
+      return WrongToken(file.places, name, *wrong);
+    }
+  }
+  return absl::OkStatus();
+}
 
 class Checker {
  public:
@@ -128,7 +148,7 @@ class Checker {
                          "unused"));
       }
     }
-    if (spec.has_oauth()) return OAuth(Join(here, "oauth"), spec);
+    if (spec.has_oauth()) return OAuth(Join(here, "oauth"), name, spec);
     if (spec.has_rotate() && spec.provider().empty()) {
       return Wrong(Join(here, "rotate"), "only a credential with a provider can be rotated");
     }
@@ -257,37 +277,19 @@ class Checker {
     return conflict.empty() ? absl::OkStatus() : Wrong(here, conflict);
   }
 
-  absl::Status OAuth(const YamlPath& here, const v1::CredentialSpec& spec) const {
-    const v1::OAuthSpec& oauth = spec.oauth();
+  absl::Status OAuth(const YamlPath& here, const std::string& name,
+                     const v1::CredentialSpec& spec) const {
     const std::string of_keys = spec.has_rotate() ? "rotate" : OnlyOfKeys(spec);
     if (!of_keys.empty()) {
       return Wrong(here, absl::StrCat("`", of_keys,
                                       "` does not go with `oauth`; tokens are refreshed before "
                                       "they expire"));
     }
-    if (oauth.grant() == v1::OAUTH_GRANT_UNSPECIFIED) {
-      return Wrong(here, "`grant` is needed: client_credentials or refresh_token");
-    }
-    if (oauth.client_id().empty()) return Wrong(here, "`client_id` is needed");
-    if (absl::Status s = checks_.check_url(oauth.token_url()); !s.ok()) {
-      return Wrong(Join(here, "token_url"), s.message());
-    }
-    if (oauth.client_auth() == v1::NONE) {
-      if (oauth.has_client_secret()) {
-        return Wrong(Join(here, "client_secret"), "does not go with `client_auth: none`");
-      }
-    } else if (oauth.client_secret().credential().empty()) {
-      return Wrong(here, "`client_secret: { credential: NAME }` is needed, or `client_auth: none`");
-    } else if (FindCredential(oauth.client_secret().credential()) == nullptr) {
-      return Wrong(
-          Join(here, "client_secret"),
-          absl::StrCat("there is no credential \"", oauth.client_secret().credential(),
-                       "\"; declare it as `static: {}` and store the secret with keyturn put"));
-    }
-    if (oauth.grant() != v1::REFRESH_TOKEN && (oauth.refresh_token() != 0 || oauth.has_leeway())) {
-      return Wrong(here, "`refresh_token` and `leeway` only go with `grant: refresh_token`");
-    }
-    return absl::OkStatus();
+    const auto wrong = oauth::CheckOAuth(
+        name, spec.oauth(), {checks_.check_url, [this](const std::string& other) {
+                               return FindCredential(other) != nullptr;
+                             }});
+    return wrong.has_value() ? WrongToken(*places_, name, *wrong) : absl::OkStatus();
   }
 
   absl::Status Policy(const std::string& name, const v1::PolicySpec& spec) const {
@@ -377,16 +379,23 @@ std::string HostOf(absl::string_view url) {
 }
 
 std::string MissingSecret(const v1::CredentialSpec& spec, const Ledger& ledger) {
-  std::string holder = spec.oauth().client_secret().credential();
+  std::vector<std::string> holders;
+  for (const oauth::SecretField& field : oauth::SecretsOf(spec.oauth())) {
+    holders.push_back(field.ref->credential());
+  }
   if (const auto provider = ledger.providers().find(spec.provider());
       provider != ledger.providers().end()) {
-    holder = provider->second.spec.manager();
+    holders.push_back(provider->second.spec.manager());
   }
-  const CredentialState* state = ledger.Find(holder);
-  // A holder that makes its own values will have one without a person's help.
-  const bool missing =
-      state != nullptr && state->Current() == nullptr && KindOf(state->record.spec) == v1::STATIC;
-  return missing ? holder : std::string();
+  for (const std::string& holder : holders) {
+    const CredentialState* state = ledger.Find(holder);
+    // A holder that makes its own values will have one without a person's help.
+    if (state != nullptr && state->Current() == nullptr &&
+        KindOf(state->record.spec) == v1::STATIC) {
+      return holder;
+    }
+  }
+  return "";
 }
 
 absl::StatusOr<v1::Resources> ReadResources(const v1::ApplyRequest& request, const Ledger& ledger,
@@ -400,6 +409,7 @@ absl::StatusOr<v1::Resources> ReadResources(const v1::ApplyRequest& request, con
         !s.ok()) {
       return s;
     }
+    if (absl::Status s = ExpandPresets(checks.presets, files[i]); !s.ok()) return s;
     if (absl::Status s = Merge(files[i], all); !s.ok()) return s;
   }
   Checker checker(all, ledger, checks);

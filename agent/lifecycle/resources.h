@@ -11,6 +11,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/lifecycle/ledger.h"
+#include "agent/providers/presets.h"
 #include "agent/providers/registry.h"
 #include "keyturn/v1/admin.pb.h"
 #include "keyturn/v1/resources.pb.h"
@@ -24,6 +25,8 @@ struct ResourceChecks {
   std::function<absl::Status(absl::string_view url)> check_url;
   // Whether the users and groups that a policy names exist.
   std::function<absl::Status(const v1::PolicySpec& spec)> check_policy;
+  // What tokens may name as their preset.
+  providers::Presets presets = {};
 };
 
 providers::ProviderConfig ConfigOf(const std::string& name, const v1::ProviderSpec& spec);
@@ -33,8 +36,8 @@ v1::CredentialKind KindOf(const v1::CredentialSpec& spec);
 // Host and port of a URL, for people and for keeping calls to one host apart.
 std::string HostOf(absl::string_view url);
 
-// The credential without whose value this one cannot be had: a manager credential or a client
-// secret that has not been stored yet. Empty when nothing is missing.
+// The credential without whose value this one cannot be had: a manager credential, or a secret of a
+// token's client, that has not been stored yet. Empty when nothing is missing.
 std::string MissingSecret(const v1::CredentialSpec& spec, const Ledger& ledger);
 
 // All files as one. InvalidArgument opens with FILE:LINE:COLUMN.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // `keyturn delete`: removes a resource from the agent.
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +10,7 @@
 #include "client/cli/commands.h"
 #include "client/cli/message_json.h"
 #include "client/cli/progress.h"
+#include "client/cli/table.h"
 
 namespace keyturn::cli {
 namespace {
@@ -18,14 +20,16 @@ void Run(const v1::DeleteRequest& request, Session& session) {
       .what = absl::StrCat("cannot delete ", request.type(), " '", request.name(), "'")};
   const auto admin = session.Admin();
   if (!admin.ok()) return session.Fail(context, admin.status());
-  absl::Status status;
+  absl::StatusOr<v1::DeleteResponse> response;
   {
     const Progress progress("deleting");
-    status = (*admin)->Delete(request, session.options.timeout);
+    response = (*admin)->Delete(request, session.TimeoutOr(absl::Minutes(2)));
   }
-  if (!status.ok()) return session.Fail(context, status);
-  session.Print(session.json() ? "{}\n"
-                               : absl::StrCat(request.type(), " ", request.name(), " deleted\n"));
+  if (!response.ok()) return session.Fail(context, response.status());
+  if (session.json()) return session.Print(absl::StrCat(ToJson(*response).dump(2), "\n"));
+  const std::string note = Printable(response->note());
+  session.Print(absl::StrCat(request.type(), " ", request.name(), " deleted",
+                             note.empty() ? "" : absl::StrCat("; ", note), "\n"));
 }
 
 }  // namespace
@@ -44,7 +48,8 @@ void AddDeleteCommand(CLI::App& program, Session& session) {
       ->check(CLI::IsMember({"credential", "provider", "policy"}));
   command->add_option("name", options->name, "Its name")->required()->type_name("NAME");
   command->footer(
-      "Nothing is revoked at the provider: keys that exist there stay valid.\n"
+      "Keys that exist at the provider stay valid. Tokens are ended at the server where the\n"
+      "credential states a revocation_url; when that fails, it is said, and deleted all the same.\n"
       "\n"
       "Examples:\n"
       "  keyturn delete credential support-bot/dify\n"

@@ -40,14 +40,17 @@ void Run(const std::string& match, Session& session) {
     return;
   }
   const absl::Time now = absl::Now();
-  Table table({"NAME", "KIND", "HEALTH", "VERSION", "EXPIRES", "NEXT", "RUNWAY", "SOURCE", "NOTE"});
+  Table table({"NAME", "KIND", "HEALTH", "VERSION", "LIFETIME", "EXPIRES", "NEXT", "RUNWAY",
+               "CONSENT ENDS", "SOURCE", "NOTE"});
   for (const v1::CredentialSummary& credential : response->credentials()) {
     table.Add({credential.name(), KindWord(credential.kind()), HealthWord(credential.health()),
                VersionWord(credential.current_version()),
+               DurationWord(credential.has_lifetime(), credential.lifetime()),
                RelativeWord(credential.has_expires_at(), credential.expires_at(), now),
                RelativeWord(credential.has_next_at(), credential.next_at(), now),
-               DurationWord(credential.has_runway(), credential.runway()), credential.source(),
-               Note(credential)});
+               DurationWord(credential.has_runway(), credential.runway()),
+               RelativeWord(credential.has_consent_until(), credential.consent_until(), now),
+               credential.source(), Note(credential)});
   }
   session.Print(table.Render(session.bold()));
 }

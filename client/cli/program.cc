@@ -90,9 +90,12 @@ void AddCommands(CLI::App& program, Session& session) {
   AddDisownCommand(program, session);
   AddCalendarCommand(program, session);
   AddRefreshCommand(program, session);
+  AddTestCommand(program, session);
+  AddRevokeCommand(program, session);
   AddWatchCommand(program, session);
   AddHistoryCommand(program, session);
   AddRecipesCommand(program, session);
+  AddPresetsCommand(program, session);
   AddStatusCommand(program, session);
   AddWhoAmICommand(program, session);
   AddVersionCommand(program, session);

@@ -25,9 +25,11 @@ std::string SummaryText(const v1::DescribeResponse& response, absl::Time now) {
   facts.Add("health", HealthWord(summary.health()));
   facts.Add("version", VersionWord(summary.current_version()));
   facts.Add("since", TimeWord(summary.has_current_since(), summary.current_since(), now));
+  facts.Add("lifetime", DurationWord(summary.has_lifetime(), summary.lifetime()));
   facts.Add("expires", TimeWord(summary.has_expires_at(), summary.expires_at(), now));
   facts.Add("next", TimeWord(summary.has_next_at(), summary.next_at(), now));
   facts.Add("runway", DurationWord(summary.has_runway(), summary.runway()));
+  facts.Add("consent ends", TimeWord(summary.has_consent_until(), summary.consent_until(), now));
   facts.Add("failure", summary.failure());
   facts.Add("last error", response.last_error());
   if (response.has_rotation()) {

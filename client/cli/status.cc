@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// `keyturn status`: the agent as a whole, and what fails in it.
+// `keyturn status`: the agent as a whole, what fails in it, and how long its tokens last.
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -14,9 +15,12 @@
 #include "client/cli/progress.h"
 #include "client/cli/summary.h"
 #include "client/cli/table.h"
+#include "client/lib/messages.h"
 
 namespace keyturn::cli {
 namespace {
+
+constexpr size_t kTokensShown = 20;
 
 // Word -> how many credentials; every word is there, in the order of urgency.
 using HealthCounts = std::vector<std::pair<std::string, int>>;
@@ -73,6 +77,33 @@ std::string FailuresText(const v1::StatusResponse& status, absl::Time now, bool 
   return table.empty() ? "" : absl::StrCat("\n", table.Render(bold));
 }
 
+// Those that consumers will miss first.
+std::string TokensText(const v1::ListResponse& list, absl::Time now, bool bold) {
+  std::vector<const v1::CredentialSummary*> tokens;
+  for (const v1::CredentialSummary& credential : list.credentials()) {
+    if (credential.kind() == v1::OAUTH_TOKEN) tokens.push_back(&credential);
+  }
+  const auto runway = [](const v1::CredentialSummary& token) {
+    return token.has_runway() ? client::DurationOf(token.runway()) : absl::InfiniteDuration();
+  };
+  std::stable_sort(tokens.begin(), tokens.end(),
+                   [&](const auto* a, const auto* b) { return runway(*a) < runway(*b); });
+  const size_t more = tokens.size() - std::min(tokens.size(), kTokensShown);
+  tokens.resize(tokens.size() - more);
+  Table table({"TOKEN", "HEALTH", "LIFETIME", "EXPIRES", "NEXT REFRESH", "RUNWAY", "CONSENT ENDS"});
+  for (const v1::CredentialSummary* token : tokens) {
+    table.Add({token->name(), HealthWord(token->health()),
+               DurationWord(token->has_lifetime(), token->lifetime()),
+               RelativeWord(token->has_expires_at(), token->expires_at(), now),
+               RelativeWord(token->has_next_at(), token->next_at(), now),
+               DurationWord(token->has_runway(), token->runway()),
+               RelativeWord(token->has_consent_until(), token->consent_until(), now)});
+  }
+  if (table.empty()) return "";
+  return absl::StrCat("\n", table.Render(bold),
+                      more == 0 ? "" : absl::StrCat("and ", more, " more: keyturn list\n"));
+}
+
 void Run(bool check, Session& session) {
   const ErrorContext context = {.what = "cannot show the status"};
   const auto admin = session.Admin();
@@ -94,7 +125,8 @@ void Run(bool check, Session& session) {
     session.Print(absl::StrCat(json.dump(2), "\n"));
   } else {
     session.Print(
-        absl::StrCat(FactsText(*status, counts, now), FailuresText(*status, now, session.bold())));
+        absl::StrCat(FactsText(*status, counts, now), FailuresText(*status, now, session.bold()),
+                     TokensText(*list, now, session.bold())));
   }
   if (check && IsUnhealthy(*status, *list)) session.set_exit_code(kExitUnhealthy);
 }
@@ -103,7 +135,7 @@ void Run(bool check, Session& session) {
 
 void AddStatusCommand(CLI::App& program, Session& session) {
   auto check = std::make_shared<bool>(false);
-  CLI::App* command = program.add_subcommand("status", "Show the agent and its open failures");
+  CLI::App* command = program.add_subcommand("status", "Show the agent, its open failures and its tokens");
   command->add_flag("--check", *check, "Exit with 3 when anything is degraded or broken");
   command->footer(
       "Examples:\n"

@@ -42,8 +42,9 @@ class SocketAdminClient final : public AdminClient {
                                       absl::Duration timeout) override {
     return Call<v1::PutResponse>(&v1::Admin::Stub::Put, request, timeout, kChanges);
   }
-  absl::Status Delete(const v1::DeleteRequest& request, absl::Duration timeout) override {
-    return Call<v1::DeleteResponse>(&v1::Admin::Stub::Delete, request, timeout, kChanges).status();
+  absl::StatusOr<v1::DeleteResponse> Delete(const v1::DeleteRequest& request,
+                                            absl::Duration timeout) override {
+    return Call<v1::DeleteResponse>(&v1::Admin::Stub::Delete, request, timeout, kChanges);
   }
   absl::Status Rotate(const v1::RotateRequest& request, absl::Duration timeout,
                       const std::function<void(const v1::RotateResponse&)>& step) override {
@@ -89,6 +90,23 @@ class SocketAdminClient final : public AdminClient {
   absl::StatusOr<v1::TestRecipeResponse> TestRecipe(const v1::TestRecipeRequest& request,
                                                     absl::Duration timeout) override {
     return Call<v1::TestRecipeResponse>(&v1::Admin::Stub::TestRecipe, request, timeout, kReads);
+  }
+  absl::StatusOr<v1::RevokeResponse> Revoke(const v1::RevokeRequest& request,
+                                            absl::Duration timeout) override {
+    return Call<v1::RevokeResponse>(&v1::Admin::Stub::Revoke, request, timeout, kChanges);
+  }
+  absl::StatusOr<v1::TestCredentialResponse> TestCredential(
+      const v1::TestCredentialRequest& request, absl::Duration timeout) override {
+    return Call<v1::TestCredentialResponse>(&v1::Admin::Stub::TestCredential, request, timeout,
+                                            kReads);
+  }
+  absl::StatusOr<v1::ListPresetsResponse> ListPresets(absl::Duration timeout) override {
+    return Call<v1::ListPresetsResponse>(&v1::Admin::Stub::ListPresets, v1::ListPresetsRequest(),
+                                         timeout, kReads);
+  }
+  absl::StatusOr<v1::ShowPresetResponse> ShowPreset(const v1::ShowPresetRequest& request,
+                                                    absl::Duration timeout) override {
+    return Call<v1::ShowPresetResponse>(&v1::Admin::Stub::ShowPreset, request, timeout, kReads);
   }
   absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) override {
     return Call<v1::StatusResponse>(&v1::Admin::Stub::Status, v1::StatusRequest(), timeout, kReads);

@@ -33,7 +33,8 @@ class AdminClient {
                                                         absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::PutResponse> Put(const v1::PutRequest& request,
                                               absl::Duration timeout) = 0;
-  virtual absl::Status Delete(const v1::DeleteRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::DeleteResponse> Delete(const v1::DeleteRequest& request,
+                                                    absl::Duration timeout) = 0;
   // `step` runs on the calling thread for each state entered.
   virtual absl::Status Rotate(const v1::RotateRequest& request, absl::Duration timeout,
                               const std::function<void(const v1::RotateResponse&)>& step) = 0;
@@ -51,6 +52,13 @@ class AdminClient {
   virtual absl::StatusOr<v1::ShowRecipeResponse> ShowRecipe(const v1::ShowRecipeRequest& request,
                                                             absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::TestRecipeResponse> TestRecipe(const v1::TestRecipeRequest& request,
+                                                            absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::RevokeResponse> Revoke(const v1::RevokeRequest& request,
+                                                    absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::TestCredentialResponse> TestCredential(
+      const v1::TestCredentialRequest& request, absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::ListPresetsResponse> ListPresets(absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::ShowPresetResponse> ShowPreset(const v1::ShowPresetRequest& request,
                                                             absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::StatusResponse> Status(absl::Duration timeout) = 0;
 };

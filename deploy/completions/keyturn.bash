@@ -56,6 +56,7 @@ _keyturn() {
       history) options+=" --limit" ;;
       recipes) options+=" --endpoint --manager --credential --param" ;;
       status) options+=" --check" ;;
+      revoke) options+=" --yes" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
     return
@@ -64,10 +65,15 @@ _keyturn() {
   case "$command" in
     "")
       mapfile -t COMPREPLY < <(compgen -W "apply plan export list show get put delete rotate \
-        calendar undo disown refresh watch history recipes status whoami version" -- "$current")
+        calendar undo disown refresh test revoke watch history recipes presets status whoami version" -- "$current")
       ;;
-    show | get | put | rotate | undo | disown | refresh | watch | history)
+    show | get | put | rotate | undo | disown | refresh | test | revoke | watch | history)
       mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
+      ;;
+    presets)
+      if [[ "$previous" == presets ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "list show" -- "$current")
+      fi
       ;;
     recipes)
       if [[ "$previous" == recipes ]]; then

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# `cmake --install`: programs, recipes, unit file, man pages, completions and the example
+# `cmake --install`: programs, recipes, presets, unit file, man pages, completions and the example
 # configuration, where the file system hierarchy wants them (GNUInstallDirs).
 
 foreach(program keyturnd keyturn)
@@ -17,6 +17,7 @@ function(kt_install pattern destination)
 endfunction()
 
 kt_install("agent/providers/recipes/*.yaml" "${CMAKE_INSTALL_DATADIR}/keyturn/recipes")
+kt_install("agent/providers/presets/*.yaml" "${CMAKE_INSTALL_DATADIR}/keyturn/presets")
 kt_install("deploy/man/*.1" "${CMAKE_INSTALL_MANDIR}/man1")
 kt_install("deploy/man/*.5" "${CMAKE_INSTALL_MANDIR}/man5")
 kt_install("deploy/man/*.8" "${CMAKE_INSTALL_MANDIR}/man8")

@@ -42,11 +42,12 @@ keyturn_counted(keyturn_lifecycle)
 set(KEYTURN_ROOMS base observe crypto net audit store providers lifecycle credential authn authz
                   api)
 
-# Where the installed recipes are; a program finds those of its own tree beside itself
+# Where the installed recipes and presets are; a program finds those of its own tree beside itself
 # (bin/../share/keyturn/recipes), so a build directory works like an installation.
 set(KEYTURN_RECIPES_SUBDIR "${CMAKE_INSTALL_DATADIR}/keyturn/recipes")
 set(kt_recipe_definitions
   KEYTURN_RECIPES_DIR="${CMAKE_INSTALL_FULL_DATADIR}/keyturn/recipes"
+  KEYTURN_PRESETS_DIR="${CMAKE_INSTALL_FULL_DATADIR}/keyturn/presets"
   KEYTURN_CONFIG_DIR="${CMAKE_INSTALL_FULL_SYSCONFDIR}/keyturn")
 
 file(GLOB kt_agent_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/agent/*.cc")
@@ -88,12 +89,13 @@ endfunction()
 keyturn_program(keyturnd agent/main.cc keyturn_agent)
 keyturn_program(keyturn client/cli/main.cc keyturn_cli)
 
-# The recipes, laid out in the build directory as they will be installed.
-file(GLOB kt_recipes CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/agent/providers/recipes/*.yaml")
+# The recipes and presets, laid out in the build directory as they will be installed.
+file(GLOB kt_recipes CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/agent/providers/recipes/*.yaml"
+     "${CMAKE_SOURCE_DIR}/agent/providers/presets/*.yaml")
 set(kt_staged "")
 foreach(recipe IN LISTS kt_recipes)
-  get_filename_component(file "${recipe}" NAME)
-  set(staged "${CMAKE_BINARY_DIR}/share/keyturn/recipes/${file}")
+  file(RELATIVE_PATH file "${CMAKE_SOURCE_DIR}/agent/providers" "${recipe}")
+  set(staged "${CMAKE_BINARY_DIR}/share/keyturn/${file}")
   add_custom_command(OUTPUT "${staged}"
     COMMAND ${CMAKE_COMMAND} -E copy_if_different "${recipe}" "${staged}"
     DEPENDS "${recipe}" COMMENT "" VERBATIM)

@@ -256,6 +256,74 @@ TEST_F(ProgramTest, StatusCheckFailsOnWhatIsBroken) {
   EXPECT_EQ(json["health"]["broken"], 0);
 }
 
+TEST_F(ProgramTest, TestSaysWhatTheAnswerMeans) {
+  agent_.admin.trial.set_outcome("rejected");
+  agent_.admin.trial.set_http_status(401);
+  agent_.admin.trial.set_detail("the service does not accept it");
+  agent_.admin.trial.mutable_took()->set_seconds(2);
+  agent_.Start();
+  const Result result = Run({"test", "team/key"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_EQ(result.out, "team/key: rejected (HTTP 401, 2s)\nthe service does not accept it\n");
+  EXPECT_EQ(Run({"test", "team/key", "-o", "json"}).Json()["http_status"], 401);
+}
+
+TEST_F(ProgramTest, RevokeAsksFirst) {
+  agent_.admin.revoked.set_refresh_token("revoked");
+  agent_.admin.revoked.set_access_token("unsupported");
+  agent_.Start();
+  EXPECT_EQ(Run({"revoke", "team/key"}, "y\n").code, 2);
+  const Result result = Run({"revoke", "team/key", "--yes"});
+  EXPECT_EQ(result.code, 0) << result.err;
+  EXPECT_THAT(result.out, HasSubstr("refresh token: revoked\naccess token: forgotten here"));
+}
+
+TEST_F(ProgramTest, RevokeFailsWhenTheServerDidNotEndTheToken) {
+  agent_.admin.revoked.set_refresh_token("failed");
+  agent_.admin.revoked.set_access_token("failed");
+  agent_.Start();
+  const Result result = Run({"revoke", "team/key", "--yes"});
+  EXPECT_EQ(result.code, 1);
+  EXPECT_THAT(result.out, HasSubstr("refresh token: the server did not end it; it is kept"));
+}
+
+TEST_F(ProgramTest, DeleteSaysWhatBecameOfTokens) {
+  agent_.admin.deleted.set_note("its tokens were ended at the server");
+  agent_.Start();
+  EXPECT_EQ(Run({"delete", "credential", "team/key"}).out,
+            "credential team/key deleted; its tokens were ended at the server\n");
+}
+
+TEST_F(ProgramTest, PresetsAreListedAndShown) {
+  v1::PresetSummary& preset = *agent_.admin.presets.add_presets();
+  preset.set_name("keycloak");
+  preset.add_grants("authorization_code");
+  preset.add_grants("device_code");
+  preset.add_params("realm");
+  agent_.admin.preset.set_yaml("preset: keycloak\n");
+  agent_.Start();
+  EXPECT_THAT(Run({"presets", "list"}).out,
+              HasSubstr("keycloak  authorization_code,device_code  realm"));
+  EXPECT_EQ(Run({"presets", "list", "-o", "json"}).Json()["presets"][0]["params"][0], "realm");
+  EXPECT_EQ(Run({"presets", "show", "keycloak"}).out, "preset: keycloak\n");
+}
+
+TEST_F(ProgramTest, StatusAndListShowHowLongTokensLast) {
+  for (const auto& [name, runway] : {std::pair("team/later", 900), std::pair("team/first", 60)}) {
+    v1::CredentialSummary& token = *agent_.admin.list.add_credentials();
+    token.set_name(name);
+    token.set_kind(v1::OAUTH_TOKEN);
+    token.set_health(v1::OK);
+    token.mutable_lifetime()->set_seconds(3600);
+    token.mutable_runway()->set_seconds(runway);
+  }
+  agent_.Start();
+  const std::string status = Run({"status"}).out;
+  EXPECT_THAT(status, ::testing::ContainsRegex("TOKEN .*LIFETIME .*RUNWAY"));
+  EXPECT_THAT(status, ::testing::ContainsRegex("team/first .*1h .*1m *\nteam/later .*1h .*15m"));
+  EXPECT_THAT(Run({"list"}).out, ::testing::ContainsRegex("LIFETIME"));
+}
+
 TEST_F(ProgramTest, RotatePrintsEachStep) {
   for (const char* state : {"creating", "promoted"}) {
     v1::RotateResponse& step = agent_.admin.rotate_steps.emplace_back();
@@ -302,7 +370,8 @@ TEST_F(ProgramTest, WhoAmIAndVersionAsJson) {
 TEST_F(ProgramTest, EveryCommandHasHelpWithExamples) {
   for (const char* command :
        {"apply", "plan", "export", "list", "show", "get", "put", "delete", "rotate", "calendar",
-        "refresh", "watch", "history", "status", "whoami", "version"}) {
+        "refresh", "test", "revoke", "watch", "history", "presets", "status", "whoami",
+        "version"}) {
     const Result result = Run({command, "--help"});
     EXPECT_EQ(result.code, 0) << command;
     EXPECT_THAT(result.out, HasSubstr("Examples:\n")) << command;

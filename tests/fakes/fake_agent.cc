@@ -243,7 +243,8 @@ class FakeAgent::AdminService final : public v1::Admin::Service {
     return admin_.put ? admin_.put(*request) : admin_.error;
   }
   grpc::Status Delete(grpc::ServerContext*, const v1::DeleteRequest*,
-                      v1::DeleteResponse*) override {
+                      v1::DeleteResponse* response) override {
+    *response = admin_.deleted;
     return admin_.error;
   }
   grpc::Status Rotate(grpc::ServerContext*, const v1::RotateRequest*,
@@ -276,6 +277,26 @@ class FakeAgent::AdminService final : public v1::Admin::Service {
     *response = admin_.recipe_trial;
     // So that a test sees what was asked.
     response->add_checks()->set_detail(request->ShortDebugString());
+    return admin_.error;
+  }
+  grpc::Status ListPresets(grpc::ServerContext*, const v1::ListPresetsRequest*,
+                           v1::ListPresetsResponse* response) override {
+    *response = admin_.presets;
+    return admin_.error;
+  }
+  grpc::Status ShowPreset(grpc::ServerContext*, const v1::ShowPresetRequest*,
+                          v1::ShowPresetResponse* response) override {
+    *response = admin_.preset;
+    return admin_.error;
+  }
+  grpc::Status Revoke(grpc::ServerContext*, const v1::RevokeRequest*,
+                      v1::RevokeResponse* response) override {
+    *response = admin_.revoked;
+    return admin_.error;
+  }
+  grpc::Status TestCredential(grpc::ServerContext*, const v1::TestCredentialRequest*,
+                              v1::TestCredentialResponse* response) override {
+    *response = admin_.trial;
     return admin_.error;
   }
   grpc::Status Status(grpc::ServerContext*, const v1::StatusRequest*,

@@ -66,6 +66,11 @@ class FakeAgent {
     v1::ListRecipesResponse recipes;
     v1::ShowRecipeResponse recipe;
     v1::TestRecipeResponse recipe_trial;
+    v1::ListPresetsResponse presets;
+    v1::ShowPresetResponse preset;
+    v1::RevokeResponse revoked;
+    v1::TestCredentialResponse trial;
+    v1::DeleteResponse deleted;
     v1::StatusResponse status;
     grpc::Status error = grpc::Status::OK;
   };

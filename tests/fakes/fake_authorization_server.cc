@@ -4,6 +4,7 @@
 #include "tests/fakes/fake_authorization_server.h"
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -36,7 +37,32 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
     uint64_t generation = 0;
   };
 
-  Server(Options o, base::Clock& c, base::Executor& e) : options(o), clock(c), executor(e) {}
+  Server(Options o, base::Clock& c, base::Executor& e)
+      : options(o), clock(c), executor(e) {}
+
+  // To whoever asked, unless that process has died meanwhile.
+  template <class Done, class Reply>
+  void AnswerLater(Done done, Reply reply) {
+    executor.After(options.latency * 2, [self = shared_from_this(), asked = generation,
+                                         done = std::move(done), reply]() mutable {
+      if (asked == self->generation) done(reply);
+    });
+  }
+
+  bool Accepts(const std::string& token) const {
+    const auto found = tokens.find(token);
+    if (found == tokens.end()) return false;
+    const auto grant = grants.find(found->second.client);
+    const bool alive = grant != grants.end() && grant->second.alive;
+    return (!found->second.of_grant || alive) && ServersNow(clock) < found->second.expires;
+  }
+
+  void End(const std::string& token) {
+    tokens.erase(token);
+    for (auto& [client, grant] : grants) {
+      if (grant.refresh_token == token || grant.spent.count(token) != 0) grant.alive = false;
+    }
+  }
 
   static TokenReply Failed(TokenOutcome outcome, const char* cause, int status) {
     TokenReply reply;
@@ -154,6 +180,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   }
 
   const Options options;
+  absl::Status revocation;
   base::Clock& clock;
   base::Executor& executor;
   std::map<std::string, Grant> grants;
@@ -161,6 +188,8 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   std::deque<TokenFault> injected;
   std::function<TokenFault()> pick_fault;
   std::map<std::string, int> in_flight;
+  std::vector<std::string> revocations;
+  std::optional<absl::StatusOr<int>> next_try;
   int requests = 0;
   int replays = 0;
   int most_in_flight = 0;
@@ -198,11 +227,7 @@ void FakeAuthorizationServer::ForgetCallers() {
 }
 
 bool FakeAuthorizationServer::Accepts(const std::string& access_token) const {
-  const auto found = server_->tokens.find(access_token);
-  if (found == server_->tokens.end()) return false;
-  const Server::Access& access = found->second;
-  if (access.of_grant && !GrantAlive(access.client)) return false;
-  return ServersNow(server_->clock) < access.expires;
+  return server_->Accepts(access_token);
 }
 
 bool FakeAuthorizationServer::GrantAlive(const std::string& client) const {
@@ -212,6 +237,15 @@ bool FakeAuthorizationServer::GrantAlive(const std::string& client) const {
 
 int FakeAuthorizationServer::requests() const { return server_->requests; }
 const std::vector<std::string>& FakeAuthorizationServer::issued() const { return server_->issued; }
+const std::vector<std::string>& FakeAuthorizationServer::revocations() const {
+  return server_->revocations;
+}
+void FakeAuthorizationServer::AnswerNextTry(absl::StatusOr<int> answer) {
+  server_->next_try = std::move(answer);
+}
+void FakeAuthorizationServer::SetRevocation(absl::Status status) {
+  server_->revocation = std::move(status);
+}
 int FakeAuthorizationServer::replays() const { return server_->replays; }
 int FakeAuthorizationServer::most_in_flight() const { return server_->most_in_flight; }
 void FakeAuthorizationServer::Discover(providers::ServerConfig, Answer<providers::Endpoints> done) {
@@ -221,17 +255,26 @@ void FakeAuthorizationServer::StartDevice(providers::ServerConfig, std::vector<s
                                           Answer<providers::DeviceReply> done) {
   done(absl::UnimplementedError(""));
 }
-void FakeAuthorizationServer::Revoke(providers::ServerConfig, base::Secret, std::string,
+void FakeAuthorizationServer::Revoke(providers::ServerConfig, base::Secret token, std::string hint,
                                      absl::AnyInvocable<void(absl::Status)> done) {
-  done(absl::UnimplementedError(""));
+  const std::string text(token.Reveal());
+  server_->revocations.push_back(absl::StrCat(hint, " ", text));
+  if (server_->revocation.ok()) server_->End(text);
+  server_->AnswerLater(std::move(done), server_->revocation);
 }
-void FakeAuthorizationServer::Introspect(providers::ServerConfig, base::Secret,
+void FakeAuthorizationServer::Introspect(providers::ServerConfig, base::Secret token,
                                          Answer<providers::IntrospectionReply> done) {
-  done(absl::UnimplementedError(""));
+  providers::IntrospectionReply reply;
+  const auto found = server_->tokens.find(std::string(token.Reveal()));
+  reply.active = server_->Accepts(std::string(token.Reveal()));
+  if (reply.active) reply.expires_in = found->second.expires - ServersNow(server_->clock);
+  server_->AnswerLater(std::move(done), reply);
 }
-void FakeAuthorizationServer::Try(providers::ServerConfig, std::string, base::Secret, std::string,
-                                  Answer<int> done) {
-  done(absl::UnimplementedError(""));
+void FakeAuthorizationServer::Try(providers::ServerConfig, std::string, base::Secret token,
+                                  std::string, Answer<int> done) {
+  absl::StatusOr<int> answer = server_->Accepts(std::string(token.Reveal())) ? 200 : 401;
+  if (server_->next_try) answer = *std::exchange(server_->next_try, std::nullopt);
+  server_->AnswerLater(std::move(done), answer);
 }
 
 }  // namespace keyturn::fakes

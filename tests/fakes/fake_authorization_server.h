@@ -15,6 +15,8 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "agent/base/clock.h"
 #include "agent/base/executor.h"
@@ -68,12 +70,19 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   void InjectNext(TokenFault fault);
   // Asked for each request for which nothing was injected.
   void SetFaults(std::function<TokenFault()> pick);
+  // What revocations are answered with. OK, as at first: they end the token, and a refresh token its
+  // grant.
+  void SetRevocation(absl::Status status);
+  // What the next Try is answered with; else 200 or 401, as Accepts says.
+  void AnswerNextTry(absl::StatusOr<int> answer);
   void ForgetCallers();
 
   // Whether a service would take this access token now.
   bool Accepts(const std::string& access_token) const;
   bool GrantAlive(const std::string& client) const;
   int requests() const;
+  // `HINT TOKEN` of each revocation so far.
+  const std::vector<std::string>& revocations() const;
   // Requests with a refresh token that was spent and beyond its leeway: each ended a grant.
   int replays() const;
   // Every token it ever gave out, of either kind.

@@ -25,7 +25,8 @@ KeeperHouse::KeeperHouse(Options options)
       recovery(std::make_shared<FakeProvider>(options.recovery, clock, world)),
       endpoint(options.endpoint, clock, world),
       random(options.seed + 1),
-      registry_(provider, recovery) {
+      registry_(provider, recovery),
+      presets_(std::move(options.presets)) {
   KEYTURN_CHECK(Start().ok(), "a new house starts");
 }
 
@@ -53,7 +54,7 @@ absl::Status KeeperHouse::Start() {
       sink,
       endpoint,
       {registry_, [](absl::string_view) { return absl::OkStatus(); },
-       [](const v1::PolicySpec&) { return absl::OkStatus(); }},
+       [](const v1::PolicySpec&) { return absl::OkStatus(); }, presets_},
       [](const lifecycle::Keeper::Policies&) {},
       [this](absl::string_view principal) { return ended.count(std::string(principal)) != 0; },
       [this] { ++stores_taken; }});

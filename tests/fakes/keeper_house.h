@@ -69,6 +69,7 @@ class KeeperHouse {
     FakeProvider::Options provider;
     FakeProvider::Options recovery;
     FakeAuthorizationServer::Options endpoint;
+    providers::Presets presets = {};
     uint64_t seed = 1;
   };
   explicit KeeperHouse(Options options);
@@ -126,6 +127,7 @@ class KeeperHouse {
   std::optional<base::BootTime> Next() const;
 
   FakeRegistry registry_;
+  const providers::Presets presets_;
   std::unique_ptr<SimulatedExecutor> executor_;
   std::unique_ptr<observe::Failures> failures_;
   std::unique_ptr<lifecycle::Keeper> keeper_;

@@ -63,6 +63,31 @@ void Refresher::Drop(const std::string& name) {
   tokens_.erase(name);
 }
 
+bool Refresher::Busy(const std::string& name) const {
+  const auto found = tokens_.find(name);
+  return found != tokens_.end() && found->second.flight != 0;
+}
+
+void Refresher::Hold(const std::string& name) {
+  PlanAt(name, base::BootTime::InfiniteFuture());
+  tokens_[name].flight = next_number_++;  // to others, an exchange like any other
+}
+
+void Refresher::Release(const std::string& name, bool ended) {
+  const auto found = tokens_.find(name);
+  const CredentialState* state = env_.ledger.Find(name);
+  if (found == tokens_.end() || state == nullptr) return;
+  Token& token = found->second;
+  token.flight = 0;
+  if (!ended) return Adopt(name, /*fetch_now=*/false);
+  std::vector<Waiter> waiters = std::move(token.waiters);
+  token = Token();
+  token.waiters = std::move(waiters);
+  publish_(name);
+  // Where consent is needed now, the attempt says so.
+  if (!token.waiters.empty() || UsesRefreshToken(state->record.spec)) Attempt(name);
+}
+
 const Windows* Refresher::WindowsOf(const std::string& name) const {
   const auto found = tokens_.find(name);
   return found == tokens_.end() || !found->second.windows ? nullptr : &*found->second.windows;

@@ -60,6 +60,14 @@ class Refresher {
   // A refresh now, whatever the token has left. Joins the flight that is under way.
   void RefreshNow(const std::string& name, Done done);
 
+  // Whether an exchange is under way; RefreshNow joins it.
+  bool Busy(const std::string& name) const;
+  // While tokens are being ended at the server: no exchange begins until Release, and whoever asks
+  // waits. Not while Busy.
+  void Hold(const std::string& name);
+  // `ended`: there is no token any more, and the next one is got when somebody asks for it.
+  void Release(const std::string& name, bool ended);
+
   // Null when no token is held.
   const Windows* WindowsOf(const std::string& name) const;
   // The whole lifetime the current token came with; infinite when there is none.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/duration_text.h"
+#include "agent/lifecycle/oauth/oauth_checks.h"
 
 namespace keyturn::lifecycle::oauth {
 namespace {
@@ -57,11 +58,11 @@ void AddAssertion(const v1::OAuthSpec& spec, providers::TokenRequest& request) {
 }  // namespace
 
 bool HasLogin(const v1::CredentialSpec& spec) {
-  return spec.oauth().grant() == v1::AUTHORIZATION_CODE || spec.oauth().grant() == v1::DEVICE_CODE;
+  return HasLogin(spec.oauth().grant());
 }
 
 bool UsesRefreshToken(const v1::CredentialSpec& spec) {
-  return spec.oauth().grant() == v1::REFRESH_TOKEN || HasLogin(spec);
+  return UsesRefreshToken(spec.oauth().grant());
 }
 
 absl::StatusOr<providers::ServerConfig> ServerConfigFor(const Ledger& ledger,

@@ -173,7 +173,8 @@ TEST_F(ResourcesTest, MistakesAreSaidWithTheirPlace) {
        "there is no credential \"s\""},
       {"credentials:\n  a: { oauth: { token_url: \"https://x\", client_id: c, grant: "
        "client_credentials, client_auth: none, leeway: 5s } }\n",
-       "only go with `grant: refresh_token`"},
+       "oauth.leeway: only goes with the grants refresh_token"},
+      {"credentials:\n  a: { oauth: { preset: none } }\n", "oauth.preset: there is no preset"},
       {"policies:\n  p: { allow: [read], on: [\"a/*\"] }\n", "none of them empty"},
       {"policies:\n  p: { principals: [ { unix: {} } ], allow: [read], on: [a] }\n",
        "f0.yaml:2:22: "},

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ending tokens at the server: what is asked for in which order, what is forgotten and what is kept
+// when the server does not do it, and what deleting a credential adds.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "agent/base/error.h"
+#include "agent/lifecycle/keeper.h"
+#include "tests/fakes/crypto_ready.h"
+#include "tests/fakes/keeper_house.h"
+
+namespace keyturn::lifecycle {
+namespace {
+
+using testing::ElementsAre;
+using testing::StartsWith;
+
+class KeeperRevokeTest : public testing::Test {
+ protected:
+  KeeperRevokeTest() : house_({}) {}
+
+  // A token with a refresh token, which has been got once.
+  void Grant() {
+    ASSERT_TRUE(house_
+                    .Apply("credentials:\n  t:\n    oauth: { token_url: https://h/t, grant: "
+                           "refresh_token, client_id: c, client_auth: none, refresh_token: "
+                           "rotates, revocation_url: https://h/revoke }\n")
+                    .ok());
+    ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+    ASSERT_TRUE(Fetched());
+  }
+  void Machine(const std::string& more = "") {
+    ASSERT_TRUE(house_
+                    .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
+                                        "grant: client_credentials, client_id: c, client_auth: none",
+                                        more, " }\n"))
+                    .ok());
+    ASSERT_TRUE(Fetched());
+  }
+  bool Fetched() {
+    return house_.AdvanceUntil([&] { return !house_.Published("t").empty(); }, absl::Minutes(1));
+  }
+  absl::StatusOr<v1::RevokeResponse> Revoke(const std::string& name = "t") {
+    v1::RevokeRequest request;
+    request.set_name(name);
+    std::optional<absl::StatusOr<v1::RevokeResponse>> got;
+    house_.keeper().Revoke(request, [&](auto response) { got = std::move(response); });
+    house_.AdvanceUntil([&] { return got.has_value(); }, absl::Minutes(2));
+    return got.value_or(absl::InternalError("no answer"));
+  }
+  absl::StatusOr<v1::DeleteResponse> Delete() {
+    v1::DeleteRequest request;
+    request.set_type("credential");
+    request.set_name("t");
+    std::optional<absl::StatusOr<v1::DeleteResponse>> got;
+    house_.keeper().Delete(request, [&](auto response) { got = std::move(response); });
+    house_.AdvanceUntil([&] { return got.has_value(); }, absl::Minutes(2));
+    return got.value_or(absl::InternalError("no answer"));
+  }
+  absl::Status Ask() {
+    std::optional<absl::Status> got;
+    house_.keeper().EnsureFresh("t", absl::Seconds(10), [&](absl::Status s) { got = s; });
+    house_.AdvanceUntil([&] { return got.has_value(); }, absl::Minutes(1));
+    return got.value_or(absl::InternalError("no answer"));
+  }
+  std::string LastHistory() {
+    v1::HistoryRequest request;
+    request.set_name("t");
+    std::string last;
+    house_.keeper().History(request, [&](absl::StatusOr<v1::HistoryResponse> history) {
+      const v1::HistoryEntry& entry = history->entries(0);
+      last = absl::StrCat(entry.what(), " ", entry.outcome(), " ", entry.detail());
+    });
+    house_.Advance(absl::Seconds(1));
+    return last;
+  }
+
+  fakes::KeeperHouse house_;
+};
+
+TEST_F(KeeperRevokeTest, TheRefreshTokenEndsFirstAndThenBothAreForgotten) {
+  Grant();
+  const std::string access = house_.Published("t");
+  const auto ended = Revoke();
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->refresh_token(), "revoked");
+  EXPECT_EQ(ended->access_token(), "revoked");
+  EXPECT_THAT(house_.endpoint.revocations(),
+              ElementsAre(StartsWith("refresh_token rt-c-"), "access_token " + access));
+  EXPECT_FALSE(house_.endpoint.GrantAlive("c"));
+  EXPECT_EQ(house_.Published("t"), "");
+  EXPECT_EQ(base::ReasonOf(Ask()), "NEEDS_CONSENT");
+  EXPECT_TRUE(house_.failures().Find("t").has_value());
+  EXPECT_EQ(LastHistory(), "revoke succeeded refresh token: revoked, access token: revoked");
+  // And after a restart nothing of it comes back.
+  house_.Crash();
+  ASSERT_TRUE(house_.Start().ok());
+  house_.Advance(absl::Minutes(5));
+  EXPECT_EQ(house_.Published("t"), "");
+  EXPECT_EQ(house_.endpoint.replays(), 0);
+  // A new consent makes it whole again.
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  EXPECT_TRUE(Fetched());
+}
+
+TEST_F(KeeperRevokeTest, AMachinesTokenIsGotAnewWhenSomebodyAsks) {
+  Machine();
+  const int before = house_.endpoint.requests();
+  const auto ended = Revoke();
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->refresh_token(), "none");
+  EXPECT_EQ(ended->access_token(), "revoked");
+  house_.Advance(absl::Hours(1));
+  EXPECT_EQ(house_.endpoint.requests(), before);
+  EXPECT_TRUE(Ask().ok());
+  EXPECT_EQ(house_.endpoint.requests(), before + 1);
+  EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
+}
+
+TEST_F(KeeperRevokeTest, WhatTheServerDidNotEndIsKept) {
+  Grant();
+  const std::string access = house_.Published("t");
+  house_.endpoint.SetRevocation(absl::UnavailableError("timeout"));
+  const auto failed = Revoke();
+  ASSERT_TRUE(failed.ok()) << failed.status();
+  EXPECT_EQ(failed->refresh_token(), "failed");
+  EXPECT_EQ(failed->access_token(), "failed");
+  EXPECT_EQ(house_.endpoint.revocations().size(), 1u);
+  EXPECT_EQ(house_.Published("t"), access);
+  EXPECT_TRUE(absl::StartsWith(LastHistory(), "revoke failed"));
+  // It goes on as before, and can be tried again.
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.Published("t") != access; },
+                                  absl::Minutes(10)));
+  house_.endpoint.SetRevocation(absl::OkStatus());
+  EXPECT_EQ(Revoke()->refresh_token(), "revoked");
+}
+
+TEST_F(KeeperRevokeTest, WithoutAnEndpointTokensAreForgottenAllTheSame) {
+  Grant();
+  house_.endpoint.SetRevocation(absl::FailedPreconditionError("no endpoint"));
+  const auto ended = Revoke();
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->refresh_token(), "unsupported");
+  EXPECT_EQ(ended->access_token(), "unsupported");
+  EXPECT_EQ(house_.Published("t"), "");
+}
+
+TEST_F(KeeperRevokeTest, ARefreshUnderWayIsWaitedForAndItsTokensAreEnded) {
+  Grant();
+  v1::RefreshRequest request;
+  request.set_name("t");
+  house_.keeper().Refresh(request, [](const auto&) {});
+  const auto ended = Revoke();
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_FALSE(house_.endpoint.GrantAlive("c"));
+  EXPECT_EQ(house_.endpoint.replays(), 0);
+  EXPECT_EQ(house_.Published("t"), "");
+  house_.Advance(absl::Minutes(5));
+  EXPECT_EQ(house_.Published("t"), "");
+}
+
+TEST_F(KeeperRevokeTest, WhoAsksMeanwhileWaitsAndNothingIsRefreshed) {
+  Machine();
+  house_.Advance(absl::Hours(1));  // the token has been refreshed since
+  const int before = house_.endpoint.requests();
+  std::optional<absl::StatusOr<v1::RevokeResponse>> ended;
+  v1::RevokeRequest request;
+  request.set_name("t");
+  house_.keeper().Revoke(request, [&](auto response) { ended = std::move(response); });
+  house_.Advance(absl::ZeroDuration());
+  std::optional<absl::Status> asked;
+  house_.keeper().EnsureFresh("t", absl::Seconds(10), [&](absl::Status s) { asked = s; });
+  house_.Advance(absl::ZeroDuration());
+  EXPECT_EQ(house_.endpoint.requests(), before);
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return asked.has_value(); }, absl::Seconds(10)));
+  EXPECT_TRUE(asked->ok()) << *asked;
+  ASSERT_TRUE(ended.has_value());
+  EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
+}
+
+TEST_F(KeeperRevokeTest, OnlyTokensCanBeRevoked) {
+  ASSERT_TRUE(house_.Apply("credentials:\n  s: { static: {} }\n").ok());
+  EXPECT_EQ(base::ReasonOf(Revoke("s").status()), "NOT_POSSIBLE_NOW");
+  EXPECT_TRUE(absl::IsNotFound(Revoke("none").status()));
+}
+
+TEST_F(KeeperRevokeTest, DeletingACredentialEndsItsTokens) {
+  Grant();
+  const auto deleted = Delete();
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->note(), "its tokens were ended at the server");
+  EXPECT_EQ(house_.endpoint.revocations().size(), 2u);
+  EXPECT_FALSE(house_.Describe("t").ok());
+}
+
+TEST_F(KeeperRevokeTest, AServerThatFailsDoesNotKeepACredentialFromBeingDeleted) {
+  Grant();
+  house_.endpoint.SetRevocation(absl::UnavailableError("timeout"));
+  const auto deleted = Delete();
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->note(),
+            "the server did not end its refresh token and its access token; end the grant there");
+  EXPECT_FALSE(house_.Describe("t").ok());
+}
+
+TEST_F(KeeperRevokeTest, WithoutARevocationEndpointNothingIsAskedForOnDelete) {
+  Machine();
+  const auto deleted = Delete();
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->note(), "");
+  EXPECT_TRUE(house_.endpoint.revocations().empty());
+}
+
+}  // namespace
+}  // namespace keyturn::lifecycle
