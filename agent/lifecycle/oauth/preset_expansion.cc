@@ -55,15 +55,17 @@ void DropEmpty(TextMap& map) {
 }
 
 void DropEmpty(google::protobuf::RepeatedPtrField<std::string>& list) {
-  list.erase(std::remove_if(list.begin(), list.end(), [](const auto& text) { return text.empty(); }),
-             list.end());
+  list.erase(
+      std::remove_if(list.begin(), list.end(), [](const auto& text) { return text.empty(); }),
+      list.end());
 }
 
 // `{NAME}` of optional parameters that nobody gave becomes nothing, and so does what held only it.
 void FillPreset(v1::OAuthSpec& facts, const Params& params) {
   std::vector<std::string> path;
-  providers::VisitTexts(facts, path, [&](const std::vector<std::string>&, std::string& text) {
-    text = Fill(std::move(text), params);
+  providers::VisitTexts(facts, path, [&](const std::vector<std::string>& here, std::string& text) {
+    // There, `{value}` is the token.
+    if (here[0] != "attach") text = Fill(std::move(text), params);
   });
   DropEmpty(*facts.mutable_extra_params());
   DropEmpty(*facts.mutable_authorization_params());
@@ -156,14 +158,18 @@ Mistake CheckGrant(const internal::v1::Preset& preset, const v1::OAuthSpec& spec
     }
     names.push_back(absl::AsciiStrToLower(v1::OAuthGrant_Name(grant)));
   }
-  return OAuthMistake{{"grant"},
-                      absl::StrCat("the preset ", preset.preset(), " is good for ",
-                                   absl::StrJoin(names, ", "), "; for another grant, leave `preset`"
-                                   " out and state the URLs")};
+  return OAuthMistake{
+      {"grant"},
+      absl::StrCat("the preset ", preset.preset(), " is good for ", absl::StrJoin(names, ", "),
+                   "; for another grant, leave `preset`"
+                   " out and state the URLs")};
 }
 
 Mistake TakeParams(const internal::v1::Preset& preset, Params& params) {
-  for (const auto& [name, param] : preset.params()) {
+  // In a fixed order, so that of several the same one is missed each time.
+  const std::map<std::string, internal::v1::Preset::Param> known(preset.params().begin(),
+                                                                 preset.params().end());
+  for (const auto& [name, param] : known) {
     if (params.count(name) != 0) continue;
     if (param.required()) {
       return OAuthMistake{{"params"},
@@ -205,8 +211,9 @@ Mistake Expand(const providers::Presets& presets, v1::OAuthSpec& spec) {
     if (found == nullptr) {
       std::vector<std::string> names;
       for (const auto& [name, unused] : presets.all()) names.push_back(name);
-      return OAuthMistake{{"preset"}, absl::StrCat("there is no preset \"", spec.preset(),
-                                                   "\"; there are ", absl::StrJoin(names, ", "))};
+      return OAuthMistake{{"preset"},
+                          absl::StrCat("there is no preset \"", spec.preset(), "\"; there are ",
+                                       absl::StrJoin(names, ", "))};
     }
     preset = found->spec;
     if (Mistake wrong = CheckGrant(preset, spec)) return wrong;
