@@ -347,6 +347,31 @@ TEST_F(ResourcesTest, AProviderCannotMoveToTheKeysOfAnExclusiveCredential) {
   EXPECT_TRUE(absl::StrContains(error, "one of them is exclusive")) << error;
 }
 
+TEST_F(ResourcesTest, EverySecretOfATokenIsMissedUntilItHasAValue) {
+  Hold(
+      "credentials:\n  s: { static: {} }\n  k: { static: {} }\n"
+      "  t:\n    oauth: { token_url: \"https://x\", grant: token_exchange, client_id: c,\n"
+      "      client_secret: { credential: s }, exchange: { subject_token: { credential: k } } }\n");
+  const v1::CredentialSpec& token = ledger_.Find("t")->record.spec;
+  const auto store_value = [this](const std::string& name) {
+    store::CredentialRecord record = ledger_.Find(name)->record;
+    record.current_version = record.last_version = 1;
+    store::VersionRecord version;
+    version.credential = name;
+    version.number = 1;
+    version.state = store::VersionState::kCurrent;
+    store::Transaction transaction;
+    transaction.Put(record);
+    transaction.Put(version);
+    ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  };
+  EXPECT_EQ(MissingSecret(token, ledger_), "s");
+  store_value("s");
+  EXPECT_EQ(MissingSecret(token, ledger_), "k");
+  store_value("k");
+  EXPECT_EQ(MissingSecret(token, ledger_), "");
+}
+
 TEST_F(ResourcesTest, ComparesFieldByField) {
   const std::string key = "credentials:\n  a: { provider: p, rotate: { every: 1d } }\n";
   Hold(kProvider + key);
