@@ -133,7 +133,7 @@ TEST(MessageJsonTest, KeysAreThoseOfTheProto) {
   EXPECT_EQ(json["runway"], "90s");
   EXPECT_TRUE(json["next_at"].is_null());
   EXPECT_TRUE(json["health"].is_null());
-  EXPECT_EQ(json.size(), 11u);
+  EXPECT_EQ(json.size(), 13u);
 }
 
 TEST(MessageJsonTest, ListsAreListsEvenWhenEmpty) {
