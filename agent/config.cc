@@ -25,8 +25,7 @@ std::string SharedDir(const std::string& what, const char* installed) {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
   if (!error) {
-    const std::filesystem::path beside =
-        self.parent_path().parent_path() / "share/keyturn" / what;
+    const std::filesystem::path beside = self.parent_path().parent_path() / "share/keyturn" / what;
     if (std::filesystem::is_directory(beside, error)) return beside.string();
   }
   return installed;

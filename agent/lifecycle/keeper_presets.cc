@@ -21,8 +21,8 @@ void Keeper::ListPresets(Answer<v1::ListPresetsResponse> done) {
             absl::AsciiStrToLower(v1::OAuthGrant_Name(static_cast<v1::OAuthGrant>(grant))));
       }
       // In a fixed order, which a proto's map does not have.
-      const std::map<std::string, internal::v1::Preset::Param> params(
-          preset.spec.params().begin(), preset.spec.params().end());
+      const std::map<std::string, internal::v1::Preset::Param> params(preset.spec.params().begin(),
+                                                                      preset.spec.params().end());
       for (const auto& [param, facts] : params) summary.add_params(param);
       summary.set_uncertain(!preset.spec.uncertain().empty());
     }
@@ -34,9 +34,9 @@ void Keeper::ShowPreset(v1::ShowPresetRequest request, Answer<v1::ShowPresetResp
   deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
     const providers::Preset* preset = deps_.checks.presets.Find(request.name());
     if (preset == nullptr) {
-      return done(base::WithReason(absl::NotFoundError(absl::StrCat(
-                                       "there is no preset \"", request.name(), "\"")),
-                                   "NO_SUCH_PRESET"));
+      return done(base::WithReason(
+          absl::NotFoundError(absl::StrCat("there is no preset \"", request.name(), "\"")),
+          "NO_SUCH_PRESET"));
     }
     v1::ShowPresetResponse response;
     response.set_yaml(preset->yaml);

@@ -58,36 +58,34 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
   if (!(*state)->record.spec.has_oauth()) {
     return done(base::WithReason(
         absl::FailedPreconditionError(absl::StrCat(
-            "\"", name, "\" is not an OAuth token; keys end when they are replaced: keyturn rotate ",
-            name)),
+            "\"", name,
+            "\" is not an OAuth token; keys end when they are replaced: keyturn rotate ", name)),
         "NOT_POSSIBLE_NOW"));
   }
   if (const std::string missing = MissingSecret((*state)->record.spec, ledger_); !missing.empty()) {
-    return done(base::WithReason(
-        absl::FailedPreconditionError(
-            absl::StrCat("\"", name, "\" waits for a secret: keyturn put ", missing)),
-        "NO_VALUE_YET", {{"credential", name}, {"missing", missing}}));
+    return done(base::WithReason(absl::FailedPreconditionError(absl::StrCat(
+                                     "\"", name, "\" waits for a secret: keyturn put ", missing)),
+                                 "NO_VALUE_YET", {{"credential", name}, {"missing", missing}}));
   }
   if (refresher_.Busy(name)) {
     // What it brings has to be ended as well.
     return refresher_.RefreshNow(name, [this, name, done = std::move(done)](absl::Status) mutable {
-      deps_.executor.Post([this, name, done = std::move(done)]() mutable {
-        RevokeOne(name, std::move(done));
-      });
+      deps_.executor.Post(
+          [this, name, done = std::move(done)]() mutable { RevokeOne(name, std::move(done)); });
     });
   }
   refresher_.Hold(name);
-  EndTokens(name, [this, name, done = std::move(done)](
-                      absl::StatusOr<v1::RevokeResponse> ended) mutable {
-    if (ledger_.Find(name) == nullptr) {
-      return done(absl::AbortedError("the credential was deleted meanwhile"));
-    }
-    absl::Status status = ended.status();
-    if (status.ok()) status = ForgetTokens(name, *ended);
-    refresher_.Release(name, status.ok() && !HasFailed(*ended));
-    if (!status.ok()) return done(status);
-    done(*std::move(ended));
-  });
+  EndTokens(name,
+            [this, name, done = std::move(done)](absl::StatusOr<v1::RevokeResponse> ended) mutable {
+              if (ledger_.Find(name) == nullptr) {
+                return done(absl::AbortedError("the credential was deleted meanwhile"));
+              }
+              absl::Status status = ended.status();
+              if (status.ok()) status = ForgetTokens(name, *ended);
+              refresher_.Release(name, status.ok() && !HasFailed(*ended));
+              if (!status.ok()) return done(status);
+              done(*std::move(ended));
+            });
 }
 
 void Keeper::EndTokens(const std::string& name, Answer<v1::RevokeResponse> done) {

@@ -36,24 +36,28 @@ Meaning MeaningOf(int status, const std::string& rejected) {
     case 402:
       return {"limited", "it is alive; the account has no balance"};
     case 403:
-      return {"forbidden", "it is alive, but not allowed to make this call: a scope or a right is "
-                           "missing, or the call is the wrong one to try"};
+      return {"forbidden",
+              "it is alive, but not allowed to make this call: a scope or a right is "
+              "missing, or the call is the wrong one to try"};
     case 404:
     case 405:
-      return {"unknown", "the address that was tried leads nowhere, which says nothing about the "
-                         "credential; choose another one"};
+      return {"unknown",
+              "the address that was tried leads nowhere, which says nothing about the "
+              "credential; choose another one"};
     case 429:
       return {"limited", "it is alive, or was not looked at: the service is asked too often"};
     default:
       break;
   }
   if (status >= 300 && status < 400) {
-    return {"unknown", "the service sends elsewhere, most likely to a page where people log in; "
-                       "choose an address of its API"};
+    return {"unknown",
+            "the service sends elsewhere, most likely to a page where people log in; "
+            "choose an address of its API"};
   }
   if (status >= 500 || status == 408) {
-    return {"transient", "the service has trouble of its own; nothing is known about the "
-                         "credential: try again later"};
+    return {"transient",
+            "the service has trouble of its own; nothing is known about the "
+            "credential: try again later"};
   }
   return {"unknown", "the service answered with neither yes nor no"};
 }
@@ -64,10 +68,10 @@ Response ResponseOf(const absl::StatusOr<int>& tried, const std::string& rejecte
     const bool silent = absl::IsUnavailable(tried.status());
     response.set_outcome(silent ? "transient" : "unknown");
     response.set_cause(silent ? "no_reply" : "not_sent");
-    response.set_detail(absl::StrCat(
-        silent ? "the service gave no answer; nothing is known about the credential: "
-               : "the call could not be made: ",
-        tried.status().message()));
+    response.set_detail(
+        absl::StrCat(silent ? "the service gave no answer; nothing is known about the credential: "
+                            : "the call could not be made: ",
+                     tried.status().message()));
     return response;
   }
   Meaning meaning = MeaningOf(*tried, rejected);
@@ -101,8 +105,9 @@ Response ResponseOf(const CallResult& result, const std::string& name) {
   }
   // A 401 that the recipe does not call a rejection says nothing.
   Meaning meaning = result.http_status == 401 || result.http_status < 300
-                        ? Meaning{"unknown", "the service answered with what no rule of the recipe "
-                                             "takes for a result"}
+                        ? Meaning{"unknown",
+                                  "the service answered with what no rule of the recipe "
+                                  "takes for a result"}
                         : MeaningOf(result.http_status, rejected);
   response.set_outcome(meaning.outcome);
   response.set_detail(std::move(meaning.detail));
@@ -130,13 +135,13 @@ void Keeper::TestCredential(v1::TestCredentialRequest request, Answer<Response> 
     const auto state = Get(name);
     if (!state.ok()) return done(state.status());
     // Answers come from other threads, and the time they took is part of them.
-    Answer<Response> timed = [this, started = deps_.clock.BootNow(), done = std::move(done)](
-                                 absl::StatusOr<Response> response) mutable {
-      deps_.executor.Post([this, started, done = std::move(done),
-                           response = std::move(response)]() mutable {
-        if (response.ok()) SetTook(deps_.clock.BootNow() - started, *response);
-        done(std::move(response));
-      });
+    Answer<Response> timed = [this, started = deps_.clock.BootNow(),
+                              done = std::move(done)](absl::StatusOr<Response> response) mutable {
+      deps_.executor.Post(
+          [this, started, done = std::move(done), response = std::move(response)]() mutable {
+            if (response.ok()) SetTook(deps_.clock.BootNow() - started, *response);
+            done(std::move(response));
+          });
     };
     switch (KindOf((*state)->record.spec)) {
       case v1::OAUTH_TOKEN:
@@ -158,11 +163,10 @@ void Keeper::TestToken(const std::string& name, Answer<Response> done) {
         "\": state `test: { url: https://... }`, a GET that changes nothing, in its resource")));
   }
   if (const std::string missing = MissingSecret(spec, ledger_); !missing.empty()) {
-    return done(
-        Refuse(absl::StrCat("\"", name, "\" waits for a secret: keyturn put ", missing)));
+    return done(Refuse(absl::StrCat("\"", name, "\" waits for a secret: keyturn put ", missing)));
   }
-  ValueOf(name, [this, name, done = std::move(done)](
-                    absl::StatusOr<base::CredentialValue> value) mutable {
+  ValueOf(name, [this, name,
+                 done = std::move(done)](absl::StatusOr<base::CredentialValue> value) mutable {
     const CredentialState* state = ledger_.Find(name);
     if (!value.ok()) return done(value.status());
     if (state == nullptr) return done(absl::AbortedError("the credential was deleted meanwhile"));
@@ -173,12 +177,11 @@ void Keeper::TestToken(const std::string& name, Answer<Response> done) {
         "get another: keyturn refresh ", name, "; if that one is rejected too, the grant is over: ",
         oauth::HasLogin(state->record.spec) ? "keyturn login " : "keyturn show ", name);
     if (!oauth.test().url().empty()) {
-      deps_.authorization_server.Try(*std::move(server), oauth.test().url(), *value->Primary(),
-                                     SchemeOf(oauth),
-                                     [again, done = std::move(done)](
-                                         const absl::StatusOr<int>& status) mutable {
-                                       done(ResponseOf(status, again));
-                                     });
+      deps_.authorization_server.Try(
+          *std::move(server), oauth.test().url(), *value->Primary(), SchemeOf(oauth),
+          [again, done = std::move(done)](const absl::StatusOr<int>& status) mutable {
+            done(ResponseOf(status, again));
+          });
       return;
     }
     deps_.authorization_server.Introspect(

@@ -285,10 +285,10 @@ class Checker {
                                       "` does not go with `oauth`; tokens are refreshed before "
                                       "they expire"));
     }
-    const auto wrong = oauth::CheckOAuth(
-        name, spec.oauth(), {checks_.check_url, [this](const std::string& other) {
-                               return FindCredential(other) != nullptr;
-                             }});
+    const auto wrong =
+        oauth::CheckOAuth(name, spec.oauth(), {checks_.check_url, [this](const std::string& other) {
+                                                 return FindCredential(other) != nullptr;
+                                               }});
     return wrong.has_value() ? WrongToken(*places_, name, *wrong) : absl::OkStatus();
   }
 

@@ -48,8 +48,8 @@ absl::StatusOr<std::vector<std::string>> PlaceholdersOf(absl::string_view text);
 
 // Calls `visit` for every text in the message, the values of maps included; `path` is the names of
 // the fields to it. Texts may be changed.
-void VisitTexts(google::protobuf::Message& message, std::vector<std::string>& path,
-                const std::function<void(const std::vector<std::string>& path, std::string& text)>&
-                    visit);
+void VisitTexts(
+    google::protobuf::Message& message, std::vector<std::string>& path,
+    const std::function<void(const std::vector<std::string>& path, std::string& text)>& visit);
 
 }  // namespace keyturn::providers

@@ -34,8 +34,9 @@ std::string Explain(const v1::RevokeResponse& response) {
                                    std::pair("access token", &response.access_token())}) {
     absl::StrAppend(&text, what, ": ");
     if (*word == "unsupported") {
-      absl::StrAppend(&text, "forgotten here, but the server has no way to end it: it stays valid "
-                             "there until it expires\n");
+      absl::StrAppend(&text,
+                      "forgotten here, but the server has no way to end it: it stays valid "
+                      "there until it expires\n");
     } else if (*word == "failed") {
       // What could still be ended with a second try has been kept.
       const bool kept = response.refresh_token() == "failed" || response.refresh_token() == "none";
@@ -52,8 +53,9 @@ std::string Explain(const v1::RevokeResponse& response) {
 void Run(const std::string& name, bool yes, Session& session) {
   const ErrorContext context = {.what = absl::StrCat("cannot revoke '", name, "'"), .name = name};
   if (!yes && isatty(STDIN_FILENO) == 0) {
-    return session.FailUsage("revoke cannot be taken back, and there is nobody to ask",
-                             absl::StrCat("keyturn revoke ", name, " --yes does it without asking"));
+    return session.FailUsage(
+        "revoke cannot be taken back, and there is nobody to ask",
+        absl::StrCat("keyturn revoke ", name, " --yes does it without asking"));
   }
   if (!yes && !Confirmed(name)) return session.Print("nothing was changed\n");
   const auto admin = session.Admin();

@@ -124,9 +124,9 @@ void Run(bool check, Session& session) {
     for (const auto& [word, count] : counts) json["health"][word] = count;
     session.Print(absl::StrCat(json.dump(2), "\n"));
   } else {
-    session.Print(
-        absl::StrCat(FactsText(*status, counts, now), FailuresText(*status, now, session.bold()),
-                     TokensText(*list, now, session.bold())));
+    session.Print(absl::StrCat(FactsText(*status, counts, now),
+                               FailuresText(*status, now, session.bold()),
+                               TokensText(*list, now, session.bold())));
   }
   if (check && IsUnhealthy(*status, *list)) session.set_exit_code(kExitUnhealthy);
 }
@@ -135,7 +135,8 @@ void Run(bool check, Session& session) {
 
 void AddStatusCommand(CLI::App& program, Session& session) {
   auto check = std::make_shared<bool>(false);
-  CLI::App* command = program.add_subcommand("status", "Show the agent, its open failures and its tokens");
+  CLI::App* command =
+      program.add_subcommand("status", "Show the agent, its open failures and its tokens");
   command->add_flag("--check", *check, "Exit with 3 when anything is degraded or broken");
   command->footer(
       "Examples:\n"

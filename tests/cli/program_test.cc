@@ -368,10 +368,9 @@ TEST_F(ProgramTest, WhoAmIAndVersionAsJson) {
 }
 
 TEST_F(ProgramTest, EveryCommandHasHelpWithExamples) {
-  for (const char* command :
-       {"apply", "plan", "export", "list", "show", "get", "put", "delete", "rotate", "calendar",
-        "refresh", "test", "revoke", "watch", "history", "presets", "status", "whoami",
-        "version"}) {
+  for (const char* command : {"apply", "plan", "export", "list", "show", "get", "put", "delete",
+                              "rotate", "calendar", "refresh", "test", "revoke", "watch", "history",
+                              "presets", "status", "whoami", "version"}) {
     const Result result = Run({command, "--help"});
     EXPECT_EQ(result.code, 0) << command;
     EXPECT_THAT(result.out, HasSubstr("Examples:\n")) << command;

@@ -26,25 +26,38 @@ Mistake Wrong(std::vector<std::string> path, std::string message) {
 
 // The codes of RFC 6749 sections 4.1.2.1 and 5.2 and RFC 8628 section 3.5 that a reply can mean.
 constexpr absl::string_view kErrorCodes[] = {
-    "invalid_request",        "invalid_client",         "invalid_grant", "unauthorized_client",
-    "unsupported_grant_type", "invalid_scope",          "access_denied", "server_error",
+    "invalid_request",         "invalid_client",        "invalid_grant", "unauthorized_client",
+    "unsupported_grant_type",  "invalid_scope",         "access_denied", "server_error",
     "temporarily_unavailable", "authorization_pending", "slow_down",     "expired_token"};
 
 // What requests hold anyway.
-constexpr absl::string_view kTokenParams[] = {
-    "grant_type",    "client_id",          "client_secret",    "client_assertion",
-    "scope",         "refresh_token",      "code",             "client_assertion_type",
-    "redirect_uri",  "code_verifier",      "device_code",      "assertion",
-    "subject_token", "subject_token_type", "actor_token",      "requested_token_type",
-    "resource",      "audience",           "actor_token_type"};
+constexpr absl::string_view kTokenParams[] = {"grant_type",
+                                              "client_id",
+                                              "client_secret",
+                                              "client_assertion",
+                                              "scope",
+                                              "refresh_token",
+                                              "code",
+                                              "client_assertion_type",
+                                              "redirect_uri",
+                                              "code_verifier",
+                                              "device_code",
+                                              "assertion",
+                                              "subject_token",
+                                              "subject_token_type",
+                                              "actor_token",
+                                              "requested_token_type",
+                                              "resource",
+                                              "audience",
+                                              "actor_token_type"};
 constexpr absl::string_view kAuthorizationParams[] = {
     "response_type", "client_id",      "redirect_uri",          "scope",
     "state",         "code_challenge", "code_challenge_method", "client_secret"};
 constexpr absl::string_view kClaims[] = {"iss", "sub", "aud", "iat", "exp", "nbf", "jti"};
 // Headers that requests set, or that would hold a secret.
-constexpr absl::string_view kHeaders[] = {"authorization",  "content-type", "content-length",
-                                          "cookie",         "host",         "dpop",
-                                          "transfer-encoding", "connection"};
+constexpr absl::string_view kHeaders[] = {
+    "authorization", "content-type", "content-length",    "cookie",
+    "host",          "dpop",         "transfer-encoding", "connection"};
 
 template <size_t n>
 bool Among(absl::string_view text, const absl::string_view (&list)[n]) {
@@ -137,9 +150,10 @@ Mistake Fit(const v1::OAuthSpec& spec) {
 Mistake OwnAssertion(const v1::OAuthSpec& spec) {
   const v1::Assertion& assertion = spec.assertion();
   if (!spec.has_signing_key()) {
-    return Wrong({},
-                 "the grant jwt_bearer needs `signing_key`, with which Keyturn signs the assertion, "
-                 "or `assertion: { token: { credential: NAME } }` of somebody else's");
+    return Wrong(
+        {},
+        "the grant jwt_bearer needs `signing_key`, with which Keyturn signs the assertion, "
+        "or `assertion: { token: { credential: NAME } }` of somebody else's");
   }
   if (assertion.issuer().empty() && spec.client_id().empty()) {
     return Wrong({"assertion"}, "`issuer` is needed where there is no `client_id`");
@@ -184,8 +198,9 @@ Mistake GrantNeeds(const v1::OAuthSpec& spec) {
     case v1::TOKEN_EXCHANGE: {
       const v1::TokenExchange& exchange = spec.exchange();
       if (!exchange.has_subject_token()) {
-        return Wrong({}, "the grant token_exchange needs `exchange: { subject_token: { credential: "
-                         "NAME } }`");
+        return Wrong({},
+                     "the grant token_exchange needs `exchange: { subject_token: { credential: "
+                     "NAME } }`");
       }
       if (!exchange.has_actor_token() && !exchange.actor_token_type().empty()) {
         return Wrong({"exchange", "actor_token_type"}, "only goes with `actor_token`");
@@ -202,11 +217,10 @@ Mistake ClientNeeds(const v1::OAuthSpec& spec) {
       spec.client_auth() == v1::CLIENT_AUTH_UNSPECIFIED ? v1::BASIC : spec.client_auth();
   const std::string name = absl::AsciiStrToLower(v1::ClientAuth_Name(auth));
   // With these grants the assertion or token alone may say who asks (RFC 7521 section 4.1).
-  const bool may_be_nameless = auth == v1::NONE && (spec.grant() == v1::JWT_BEARER ||
-                                                    spec.grant() == v1::TOKEN_EXCHANGE);
+  const bool may_be_nameless =
+      auth == v1::NONE && (spec.grant() == v1::JWT_BEARER || spec.grant() == v1::TOKEN_EXCHANGE);
   if (spec.client_id().empty() && !may_be_nameless) return Wrong({}, "`client_id` is needed");
-  const bool by_secret =
-      auth == v1::BASIC || auth == v1::POST || auth == v1::CLIENT_SECRET_JWT;
+  const bool by_secret = auth == v1::BASIC || auth == v1::POST || auth == v1::CLIENT_SECRET_JWT;
   if (by_secret && !spec.has_client_secret()) {
     return Wrong({}, "`client_secret: { credential: NAME }` is needed, or `client_auth: none`");
   }
@@ -214,8 +228,9 @@ Mistake ClientNeeds(const v1::OAuthSpec& spec) {
     return Wrong({"client_secret"}, absl::StrCat("does not go with `client_auth: ", name, "`"));
   }
   if (auth == v1::PRIVATE_KEY_JWT && !spec.has_signing_key()) {
-    return Wrong({}, "`client_auth: private_key_jwt` needs `signing_key: { key: { credential: NAME "
-                     "} }`");
+    return Wrong({},
+                 "`client_auth: private_key_jwt` needs `signing_key: { key: { credential: NAME "
+                 "} }`");
   }
   const bool own_assertion = spec.grant() == v1::JWT_BEARER && !spec.assertion().has_token();
   if (spec.has_signing_key() && auth != v1::PRIVATE_KEY_JWT && !own_assertion) {
@@ -253,12 +268,14 @@ Mistake Keys(const v1::OAuthSpec& spec) {
 
 Mistake Binding(const v1::OAuthSpec& spec) {
   if (spec.dpop() && spec.client_auth() == v1::TLS_CLIENT_AUTH) {
-    return Wrong({"dpop"}, "does not go with `client_auth: tls_client_auth`; bind tokens to one "
-                           "thing");
+    return Wrong({"dpop"},
+                 "does not go with `client_auth: tls_client_auth`; bind tokens to one "
+                 "thing");
   }
   if (spec.dpop() && absl::StartsWithIgnoreCase(spec.attach().format(), "Bearer ")) {
-    return Wrong({"attach", "format"}, "with `dpop`, tokens are sent as `DPoP {value}` (RFC 9449 "
-                                       "section 7.1)");
+    return Wrong({"attach", "format"},
+                 "with `dpop`, tokens are sent as `DPoP {value}` (RFC 9449 "
+                 "section 7.1)");
   }
   if (!IsVisible(spec.attach().header()) || !IsVisible(spec.attach().format())) {
     return Wrong({"attach"}, "may hold printable ASCII only");
@@ -280,7 +297,8 @@ Mistake Durations(const v1::OAuthSpec& spec) {
     return Wrong({"consent", "idle"}, "must be more than 0s");
   }
   if (spec.has_leeway() && spec.refresh_token() == v1::KEEPS) {
-    return Wrong({"leeway"}, "only goes with `refresh_token: rotates`: what is kept is not replaced");
+    return Wrong({"leeway"},
+                 "only goes with `refresh_token: rotates`: what is kept is not replaced");
   }
   return std::nullopt;
 }
@@ -328,7 +346,8 @@ Mistake ErrorQuirks(const v1::OAuthQuirks& quirks) {
       return Wrong({"quirks", "errors", index}, "needs `pointer`, `equals` and `means`");
     }
     if (!IsPointer(error.pointer())) {
-      return Wrong({"quirks", "errors", index, "pointer"}, "is no JSON Pointer, such as /error/code");
+      return Wrong({"quirks", "errors", index, "pointer"},
+                   "is no JSON Pointer, such as /error/code");
     }
     if (!Among(error.means(), kErrorCodes)) {
       return Wrong({"quirks", "errors", index, "means"},
@@ -340,11 +359,11 @@ Mistake ErrorQuirks(const v1::OAuthQuirks& quirks) {
 
 Mistake Quirks(const v1::OAuthSpec& spec) {
   const v1::OAuthQuirks& quirks = spec.quirks();
-  for (const auto& [name, pointer] : {std::pair("access_token", &quirks.access_token()),
-                                      std::pair("refresh_token", &quirks.refresh_token()),
-                                      std::pair("expires_in", &quirks.expires_in()),
-                                      std::pair("refresh_expires_in",
-                                                &quirks.refresh_expires_in())}) {
+  for (const auto& [name, pointer] :
+       {std::pair("access_token", &quirks.access_token()),
+        std::pair("refresh_token", &quirks.refresh_token()),
+        std::pair("expires_in", &quirks.expires_in()),
+        std::pair("refresh_expires_in", &quirks.refresh_expires_in())}) {
     if (!pointer->empty() && !IsPointer(*pointer)) {
       return Wrong({"quirks", name}, "is no JSON Pointer, such as /data/accessToken");
     }
@@ -428,8 +447,9 @@ bool RefersTo(const v1::OAuthSpec& spec, absl::string_view credential) {
 Mistake CheckOAuth(const std::string& name, const v1::OAuthSpec& spec,
                    const OAuthSurroundings& surroundings) {
   if (spec.grant() == v1::OAUTH_GRANT_UNSPECIFIED) {
-    return Wrong({}, "`grant` is needed: client_credentials, authorization_code, device_code, "
-                     "refresh_token, jwt_bearer or token_exchange");
+    return Wrong({},
+                 "`grant` is needed: client_credentials, authorization_code, device_code, "
+                 "refresh_token, jwt_bearer or token_exchange");
   }
   if (Mistake wrong = Urls(spec, surroundings)) return wrong;
   if (Mistake wrong = Fit(spec)) return wrong;

@@ -55,8 +55,9 @@ void DropEmpty(TextMap& map) {
 }
 
 void DropEmpty(google::protobuf::RepeatedPtrField<std::string>& list) {
-  list.erase(std::remove_if(list.begin(), list.end(), [](const auto& text) { return text.empty(); }),
-             list.end());
+  list.erase(
+      std::remove_if(list.begin(), list.end(), [](const auto& text) { return text.empty(); }),
+      list.end());
 }
 
 // `{NAME}` of optional parameters that nobody gave becomes nothing, and so does what held only it.
@@ -156,10 +157,11 @@ Mistake CheckGrant(const internal::v1::Preset& preset, const v1::OAuthSpec& spec
     }
     names.push_back(absl::AsciiStrToLower(v1::OAuthGrant_Name(grant)));
   }
-  return OAuthMistake{{"grant"},
-                      absl::StrCat("the preset ", preset.preset(), " is good for ",
-                                   absl::StrJoin(names, ", "), "; for another grant, leave `preset`"
-                                   " out and state the URLs")};
+  return OAuthMistake{
+      {"grant"},
+      absl::StrCat("the preset ", preset.preset(), " is good for ", absl::StrJoin(names, ", "),
+                   "; for another grant, leave `preset`"
+                   " out and state the URLs")};
 }
 
 Mistake TakeParams(const internal::v1::Preset& preset, Params& params) {
@@ -205,8 +207,9 @@ Mistake Expand(const providers::Presets& presets, v1::OAuthSpec& spec) {
     if (found == nullptr) {
       std::vector<std::string> names;
       for (const auto& [name, unused] : presets.all()) names.push_back(name);
-      return OAuthMistake{{"preset"}, absl::StrCat("there is no preset \"", spec.preset(),
-                                                   "\"; there are ", absl::StrJoin(names, ", "))};
+      return OAuthMistake{{"preset"},
+                          absl::StrCat("there is no preset \"", spec.preset(), "\"; there are ",
+                                       absl::StrJoin(names, ", "))};
     }
     preset = found->spec;
     if (Mistake wrong = CheckGrant(preset, spec)) return wrong;

@@ -57,9 +57,7 @@ void AddAssertion(const v1::OAuthSpec& spec, providers::TokenRequest& request) {
 
 }  // namespace
 
-bool HasLogin(const v1::CredentialSpec& spec) {
-  return HasLogin(spec.oauth().grant());
-}
+bool HasLogin(const v1::CredentialSpec& spec) { return HasLogin(spec.oauth().grant()); }
 
 bool UsesRefreshToken(const v1::CredentialSpec& spec) {
   return UsesRefreshToken(spec.oauth().grant());

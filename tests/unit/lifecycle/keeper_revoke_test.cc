@@ -35,11 +35,12 @@ class KeeperRevokeTest : public testing::Test {
     ASSERT_TRUE(Fetched());
   }
   void Machine(const std::string& more = "") {
-    ASSERT_TRUE(house_
-                    .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
-                                        "grant: client_credentials, client_id: c, client_auth: none",
-                                        more, " }\n"))
-                    .ok());
+    ASSERT_TRUE(
+        house_
+            .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
+                                "grant: client_credentials, client_id: c, client_auth: none",
+                                more, " }\n"))
+            .ok());
     ASSERT_TRUE(Fetched());
   }
   bool Fetched() {
@@ -134,8 +135,8 @@ TEST_F(KeeperRevokeTest, WhatTheServerDidNotEndIsKept) {
   EXPECT_EQ(house_.Published("t"), access);
   EXPECT_TRUE(absl::StartsWith(LastHistory(), "revoke failed"));
   // It goes on as before, and can be tried again.
-  ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.Published("t") != access; },
-                                  absl::Minutes(10)));
+  ASSERT_TRUE(
+      house_.AdvanceUntil([&] { return house_.Published("t") != access; }, absl::Minutes(10)));
   house_.endpoint.SetRevocation(absl::OkStatus());
   EXPECT_EQ(Revoke()->refresh_token(), "revoked");
 }

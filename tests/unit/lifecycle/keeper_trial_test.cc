@@ -24,7 +24,8 @@ class KeeperTrialTest : public testing::Test {
     options.provider.traits.provider_class = providers::ProviderClass::kTagged;
     auto preset = providers::ReadPreset(
         "preset: mine\ntitle: Mine\ndocs: https://h\n"
-        "params: { zone: { about: a, default: z }, app: { required: true, about: b, example: c } }\n"
+        "params: { zone: { about: a, default: z }, app: { required: true, about: b, example: c } "
+        "}\n"
         "grants: [client_credentials, jwt_bearer]\n"
         "oauth: { grant: client_credentials, token_url: \"https://{app}.h/{zone}\" }\n"
         "uncertain: [Much.]\n",
@@ -34,11 +35,12 @@ class KeeperTrialTest : public testing::Test {
     return options;
   }
   void Token(const std::string& more) {
-    ASSERT_TRUE(house_
-                    .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
-                                        "grant: client_credentials, client_id: c, client_auth: none",
-                                        more, " }\n"))
-                    .ok());
+    ASSERT_TRUE(
+        house_
+            .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
+                                "grant: client_credentials, client_id: c, client_auth: none",
+                                more, " }\n"))
+            .ok());
     ASSERT_TRUE(
         house_.AdvanceUntil([&] { return !house_.Published("t").empty(); }, absl::Minutes(1)));
   }

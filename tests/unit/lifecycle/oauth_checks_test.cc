@@ -37,11 +37,12 @@ std::optional<OAuthMistake> Check(const std::string& yaml) {
 constexpr char kClient[] = "client_id: c\nclient_secret: { credential: s }\n";
 const std::string kMachine =
     absl::StrCat("grant: client_credentials\ntoken_url: https://h/t\n", kClient);
-const std::string kRefresh = absl::StrCat("grant: refresh_token\ntoken_url: https://h/t\n", kClient);
+const std::string kRefresh =
+    absl::StrCat("grant: refresh_token\ntoken_url: https://h/t\n", kClient);
 const std::string kLogin = absl::StrCat(
     "grant: authorization_code\ntoken_url: https://h/t\nauthorization_url: https://h/a\n", kClient);
-const std::string kDevice = absl::StrCat(
-    "grant: device_code\ntoken_url: https://h/t\ndevice_url: https://h/d\n", kClient);
+const std::string kDevice =
+    absl::StrCat("grant: device_code\ntoken_url: https://h/t\ndevice_url: https://h/d\n", kClient);
 const std::string kSigned =
     "grant: jwt_bearer\ntoken_url: https://h/t\nclient_id: c\nclient_auth: none\n"
     "signing_key: { key: { credential: k } }\n";
@@ -79,8 +80,8 @@ TEST(OAuthChecks, WhatEachGrantNeeds) {
        "`device_url` or `issuer`", kDevice},
       {"grant: jwt_bearer\ntoken_url: https://h/t\nclient_id: c\nclient_auth: none\n", "",
        "needs `signing_key`", kSigned},
-      {absl::StrCat(kSigned, "assertion: { token: { credential: t }, subject: me }\n"),
-       "assertion", "whose claims cannot be stated",
+      {absl::StrCat(kSigned, "assertion: { token: { credential: t }, subject: me }\n"), "assertion",
+       "whose claims cannot be stated",
        "grant: jwt_bearer\ntoken_url: https://h/t\nclient_auth: none\n"
        "assertion: { token: { credential: t } }\n"},
       {"grant: jwt_bearer\ntoken_url: https://h/t\nclient_auth: none\n"
@@ -131,8 +132,8 @@ TEST(OAuthChecks, WhatDoesNotGoWithAGrant) {
        absl::StrCat(kSigned, "assertion: { subject: me }\n")},
       {absl::StrCat(kMachine, "exchange: { subject_token: { credential: t } }\n"), "exchange",
        "token_exchange", kExchange},
-      {absl::StrCat(kRefresh, "refresh_token: keeps\nleeway: 5s\n"), "leeway", "`refresh_token: rot",
-       absl::StrCat(kRefresh, "refresh_token: rotates\nleeway: 5s\n")},
+      {absl::StrCat(kRefresh, "refresh_token: keeps\nleeway: 5s\n"), "leeway",
+       "`refresh_token: rot", absl::StrCat(kRefresh, "refresh_token: rotates\nleeway: 5s\n")},
   };
   for (const Rule& rule : rules) Try(rule);
 }
@@ -144,8 +145,8 @@ TEST(OAuthChecks, WhatEachClientAuthenticationNeeds) {
   const std::string certificate =
       "client_certificate: { certificate: { credential: c }, key: { credential: k } }\n";
   const Rule rules[] = {
-      {"grant: client_credentials\ntoken_url: https://h/t\n" + secret, "",
-       "`client_id` is needed", kMachine},
+      {"grant: client_credentials\ntoken_url: https://h/t\n" + secret, "", "`client_id` is needed",
+       kMachine},
       {start, "", "`client_secret: { credential: NAME }` is needed", start + secret},
       {start + "client_auth: post\n", "", "`client_secret", start + "client_auth: post\n" + secret},
       {start + "client_auth: client_secret_jwt\n", "", "`client_secret",
@@ -171,8 +172,7 @@ TEST(OAuthChecks, WhatEachClientAuthenticationNeeds) {
        "token_url", "must be https: a certificate",
        "grant: client_credentials\ntoken_url: http://here/t\nclient_id: c\n" + secret},
       {start + "client_auth: private_key_jwt\nsigning_key: { key_id: a }\n", "signing_key",
-       "`key: { credential: NAME }` is needed",
-       start + "client_auth: private_key_jwt\n" + key},
+       "`key: { credential: NAME }` is needed", start + "client_auth: private_key_jwt\n" + key},
       {start + "client_auth: private_key_jwt\nsigning_key: { key: { credential: k }, algorithm: "
                "HS256 }\n",
        "signing_key.algorithm", "RS256, ES256 or EdDSA",
@@ -201,10 +201,10 @@ TEST(OAuthChecks, SecretsAreCredentialsThatExist) {
     const bool certificate = absl::StartsWith(ref, "client_c");
     std::string yaml =
         "grant: client_credentials\ntoken_url: https://h/t\nclient_id: c\nclient_auth: ";
-    absl::StrAppend(&yaml,
-                    certificate ? "tls_client_auth\nclient_certificate: { certificate: { "
-                                  "credential: A }, key: { credential: B } }\n"
-                                : "private_key_jwt\nsigning_key: { key: { credential: B } }\n");
+    absl::StrAppend(&yaml, certificate
+                               ? "tls_client_auth\nclient_certificate: { certificate: { "
+                                 "credential: A }, key: { credential: B } }\n"
+                               : "private_key_jwt\nsigning_key: { key: { credential: B } }\n");
     const bool first = absl::EndsWith(ref, "certificate");
     yaml[yaml.find("B }")] = first ? 'k' : 'n';
     if (certificate) yaml[yaml.find("A }")] = first ? 'n' : 'c';
@@ -212,7 +212,8 @@ TEST(OAuthChecks, SecretsAreCredentialsThatExist) {
     good[good.find(" n ") + 1] = 'k';
     Try({yaml, ref, "there is no credential \"n\"", good});
   }
-  Try({"grant: jwt_bearer\ntoken_url: https://h/t\nclient_auth: none\n"
+  Try(
+      {"grant: jwt_bearer\ntoken_url: https://h/t\nclient_auth: none\n"
        "assertion: { token: { credential: n } }\n",
        "assertion.token", "there is no credential",
        "grant: jwt_bearer\ntoken_url: https://h/t\nclient_auth: none\n"
@@ -240,7 +241,8 @@ TEST(OAuthChecks, EveryUrlIsChecked) {
   }
   Try({kMachine + "test: { url: ftp://h }\n", "test.url", "must be https",
        kMachine + "test: { url: https://h }\n"});
-  Try({kMachine + "test: {}\n", "test", "`url` is needed", kMachine + "test: { url: https://h }\n"});
+  Try({kMachine + "test: {}\n", "test", "`url` is needed",
+       kMachine + "test: { url: https://h }\n"});
   Try({kMachine + "issuer: https://h/?a\n", "issuer", "neither ? nor #",
        kMachine + "issuer: https://h/a\n"});
 }
@@ -285,7 +287,8 @@ TEST(OAuthChecks, QuirksOfReplies) {
        quirks("access_token: /data/token")},
       {quirks("refresh_token: \"/a~2\""), "quirks.refresh_token", "JSON Pointer",
        quirks("refresh_token: \"/a~1b~0\"")},
-      {quirks("expires_in: \"/a~\""), "quirks.expires_in", "JSON Pointer", quirks("expires_in: /a")},
+      {quirks("expires_in: \"/a~\""), "quirks.expires_in", "JSON Pointer",
+       quirks("expires_in: /a")},
       {quirks("refresh_expires_in: x"), "quirks.refresh_expires_in", "JSON Pointer",
        quirks("refresh_expires_in: /x")},
       {quirks("lifetime_unit: jwt_exp, expires_in: /x"), "quirks.expires_in", "is not read",

@@ -139,9 +139,8 @@ TEST(ShippedPresets, TheTableInTheDocumentationIsTheirs) {
     for (const auto& [param, facts] : sorted) {
       params.push_back(absl::StrCat("`", param, "`", facts.required() ? "" : " (optional)"));
     }
-    const std::string row =
-        absl::StrCat("| ", name, " | ", absl::StrJoin(grants, ", "), " | ",
-                     params.empty() ? "-" : absl::StrJoin(params, ", "), " | ");
+    const std::string row = absl::StrCat("| ", name, " | ", absl::StrJoin(grants, ", "), " | ",
+                                         params.empty() ? "-" : absl::StrJoin(params, ", "), " | ");
     EXPECT_TRUE(absl::StrContains(page, row)) << "docs/OAUTH.md lacks: " << row;
   }
 }
@@ -151,9 +150,10 @@ constexpr char kKeycloak[] =
     "client_id: c\nclient_secret: { credential: s }\n";
 
 TEST(PresetExpansion, WhatTheResourceStatesHolds) {
-  const v1::OAuthSpec spec = Expanded(absl::StrCat(
-      kKeycloak, "token_url: https://other/{realm}/token\nscopes: [a]\nrefresh_token: keeps\n"
-                 "default_lifetime: 7m\n"));
+  const v1::OAuthSpec spec = Expanded(
+      absl::StrCat(kKeycloak,
+                   "token_url: https://other/{realm}/token\nscopes: [a]\nrefresh_token: keeps\n"
+                   "default_lifetime: 7m\n"));
   EXPECT_EQ(spec.token_url(), "https://other/r/token");
   EXPECT_EQ(spec.authorization_url(),
             "https://sso.example.com/realms/r/protocol/openid-connect/auth");
@@ -238,8 +238,7 @@ RC_GTEST_PROP(PresetExpansion, IsIdempotent, ()) {
   for (const auto& [name, preset] : Shipped().all()) names.push_back(name);
   const providers::Preset& preset = *Shipped().Find(*rc::gen::elementOf(names));
   std::vector<int> grants(preset.spec.grants().begin(), preset.spec.grants().end());
-  v1::OAuthSpec spec =
-      Least(preset.spec, static_cast<v1::OAuthGrant>(*rc::gen::elementOf(grants)));
+  v1::OAuthSpec spec = Least(preset.spec, static_cast<v1::OAuthGrant>(*rc::gen::elementOf(grants)));
   const auto maybe = [] { return *rc::gen::arbitrary<bool>(); };
   if (maybe()) {
     spec.set_token_url("https://h/{mine}");
