@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "agent/lifecycle/resources.h"
 #include "agent/lifecycle/oauth/token_request.h"
+#include "agent/lifecycle/resources.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
