@@ -46,10 +46,9 @@ void Discovery::FetchNext(const std::string& issuer, std::shared_ptr<Fetch> fetc
   http.url = fetch->locations[fetch->next++];
   http.headers.emplace_back("Accept", base::Secret("application/json"));
   http.timeout = timeout_;
-  http_.Send(std::move(http), [self = shared_from_this(), issuer,
-                               fetch = std::move(fetch)](const net::HttpResult& result) {
-    self->OnReply(issuer, fetch, result);
-  });
+  http_.Send(std::move(http),
+             [self = shared_from_this(), issuer, fetch = std::move(fetch)](
+                 const net::HttpResult& result) { self->OnReply(issuer, fetch, result); });
 }
 
 void Discovery::OnReply(const std::string& issuer, std::shared_ptr<Fetch> fetch,

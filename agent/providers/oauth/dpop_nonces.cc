@@ -18,9 +18,10 @@ constexpr size_t kNonceMax = 1024;
 absl::string_view NonceOf(const net::HttpResult& result) {
   if (result.delivery != net::Delivery::kAnswered) return {};
   const absl::string_view nonce = result.reply.Header("dpop-nonce");
-  const bool good = nonce.size() <= kNonceMax && std::all_of(nonce.begin(), nonce.end(), [](char c) {
-    return c > 0x20 && c < 0x7f && c != '"' && c != '\\';
-  });
+  const bool good =
+      nonce.size() <= kNonceMax && std::all_of(nonce.begin(), nonce.end(), [](char c) {
+        return c > 0x20 && c < 0x7f && c != '"' && c != '\\';
+      });
   return good ? nonce : absl::string_view();
 }
 

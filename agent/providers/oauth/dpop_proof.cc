@@ -22,10 +22,11 @@ absl::StatusOr<base::Secret> MakeDpopProof(const base::Secret& key, const ProofF
                            {"iat", absl::ToUnixSeconds(now)}};
   if (!what.nonce.empty()) claims["nonce"] = what.nonce;
   if (what.access_token != nullptr) {
-    claims["ath"] = absl::WebSafeBase64Escape(
-        absl::HexStringToBytes(Sha256Hex(what.access_token->Reveal())));
+    claims["ath"] =
+        absl::WebSafeBase64Escape(absl::HexStringToBytes(Sha256Hex(what.access_token->Reveal())));
   }
-  const std::string header = absl::StrCat(R"({"alg":"ES256","jwk":)", *jwk, R"(,"typ":"dpop+jwt"})");
+  const std::string header =
+      absl::StrCat(R"({"alg":"ES256","jwk":)", *jwk, R"(,"typ":"dpop+jwt"})");
   try {
     return SignJws(JwtSignature::kEs256, key, header, claims.dump());
   } catch (const nlohmann::json::exception&) {

@@ -25,8 +25,7 @@ bool IsGood(const net::HttpResult& result) {
 }
 
 // What anything but a good reply means.
-absl::Status Refusal(absl::string_view what, const net::HttpResult& result,
-                     const ReplyBody& body) {
+absl::Status Refusal(absl::string_view what, const net::HttpResult& result, const ReplyBody& body) {
   if (result.delivery != net::Delivery::kAnswered) {
     return absl::UnavailableError(absl::StrCat("the ", what, " endpoint: ", result.cause));
   }
@@ -89,10 +88,9 @@ absl::StatusOr<DeviceReply> ReadDeviceReply(const net::HttpResult& result,
   if (IsTokenText(code)) reply.device_code = base::Secret::Take(code);
   base::Wipe(code);
   reply.user_code = body.Text("user_code");
-  const bool printable =
-      !reply.user_code.empty() && reply.user_code.size() <= kUserCodeMax &&
-      std::all_of(reply.user_code.begin(), reply.user_code.end(),
-                  [](char c) { return c >= 0x20 && c < 0x7f; });
+  const bool printable = !reply.user_code.empty() && reply.user_code.size() <= kUserCodeMax &&
+                         std::all_of(reply.user_code.begin(), reply.user_code.end(),
+                                     [](char c) { return c >= 0x20 && c < 0x7f; });
   reply.verification_uri = PageUrl(Either(body, "verification_uri", "verification_url"), egress);
   reply.verification_uri_complete =
       PageUrl(Either(body, "verification_uri_complete", "verification_url_complete"), egress);

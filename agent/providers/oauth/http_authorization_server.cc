@@ -125,27 +125,27 @@ struct HttpAuthorizationServer::Core : std::enable_shared_from_this<Core> {
 
   void SendTokenRequest(TokenRequest request, Done done) {
     auto shared = std::make_shared<const TokenRequest>(std::move(request));
-    exchange->Send({.build = [self = shared_from_this(),
-                              shared] { return self->BuildTokenRequest(*shared); },
-                    .key = shared->server.dpop_key,
-                    .access_token = {},
-                    .done =
-                        [self = shared_from_this(), shared, done = std::move(done)](
-                            absl::StatusOr<net::HttpResult> result) mutable {
-                          if (!result.ok()) {
-                            done(NotSent(TokenOutcome::kClientRefused, "signing_key", self->clock));
-                            return;
-                          }
-                          TokenQuestion question;
-                          question.grant = shared->grant;
-                          question.quirks = shared->server.quirks;
-                          question.now = self->clock.ToWall(result->sent_at);
-                          done(ReadTokenReply(*result, question));
-                        }});
+    exchange->Send(
+        {.build = [self = shared_from_this(), shared] { return self->BuildTokenRequest(*shared); },
+         .key = shared->server.dpop_key,
+         .access_token = {},
+         .done =
+             [self = shared_from_this(), shared,
+              done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+               if (!result.ok()) {
+                 done(NotSent(TokenOutcome::kClientRefused, "signing_key", self->clock));
+                 return;
+               }
+               TokenQuestion question;
+               question.grant = shared->grant;
+               question.quirks = shared->server.quirks;
+               question.now = self->clock.ToWall(result->sent_at);
+               done(ReadTokenReply(*result, question));
+             }});
   }
 
-  absl::StatusOr<net::HttpRequest> BuildQuestion(const ServerConfig& server,
-                                                 const std::string& url, RequestParams params) {
+  absl::StatusOr<net::HttpRequest> BuildQuestion(const ServerConfig& server, const std::string& url,
+                                                 RequestParams params) {
     auto http = BuildPost(server, url, std::move(params));
     if (absl::IsInvalidArgument(http.status())) {
       return absl::FailedPreconditionError(http.status().message());
@@ -215,8 +215,9 @@ void HttpAuthorizationServer::Request(TokenRequest request, Done done) {
         }
         const bool transient =
             outcome != DiscoveryOutcome::kFound && outcome != DiscoveryOutcome::kOtherIssuer;
-        TokenReply reply = NotSent(
-            transient ? TokenOutcome::kTransient : TokenOutcome::kClientRefused, cause, core->clock);
+        TokenReply reply =
+            NotSent(transient ? TokenOutcome::kTransient : TokenOutcome::kClientRefused, cause,
+                    core->clock);
         core->exchange->Later([done = std::move(done), reply = std::move(reply)]() mutable {
           done(std::move(reply));
         });
@@ -228,21 +229,20 @@ void HttpAuthorizationServer::Discover(ServerConfig server, Answer<Endpoints> do
   const bool all_stated = !stated.token.empty() && !stated.authorization.empty() &&
                           !stated.device.empty() && !stated.revocation.empty() &&
                           !stated.introspection.empty();
-  core_->Resolve(server, !all_stated,
-                 [core = core_, done = std::move(done)](DiscoveryOutcome outcome,
-                                                        Endpoints endpoints) mutable {
-                   absl::StatusOr<Endpoints> answer = std::move(endpoints);
-                   // An issuer without metadata may be stated for its name alone.
-                   const bool enough =
-                       outcome == DiscoveryOutcome::kNoMetadata && !answer->token.empty();
-                   if (absl::Status failed = StatusOf(outcome); !failed.ok() && !enough) {
-                     answer = std::move(failed);
-                   }
-                   core->exchange->Later(
-                       [done = std::move(done), answer = std::move(answer)]() mutable {
-                         done(std::move(answer));
-                       });
-                 });
+  core_->Resolve(
+      server, !all_stated,
+      [core = core_, done = std::move(done)](DiscoveryOutcome outcome,
+                                             Endpoints endpoints) mutable {
+        absl::StatusOr<Endpoints> answer = std::move(endpoints);
+        // An issuer without metadata may be stated for its name alone.
+        const bool enough = outcome == DiscoveryOutcome::kNoMetadata && !answer->token.empty();
+        if (absl::Status failed = StatusOf(outcome); !failed.ok() && !enough) {
+          answer = std::move(failed);
+        }
+        core->exchange->Later([done = std::move(done), answer = std::move(answer)]() mutable {
+          done(std::move(answer));
+        });
+      });
 }
 
 void HttpAuthorizationServer::StartDevice(ServerConfig server, std::vector<std::string> scopes,
@@ -254,14 +254,15 @@ void HttpAuthorizationServer::StartDevice(ServerConfig server, std::vector<std::
     // servers want it in any case.
     params.AddIfAny("client_id", server.client.id);
   }
-  core_->Ask(std::move(server), &Endpoints::device, "device authorization", std::move(params),
-             [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
-               if (!result.ok()) {
-                 done(result.status());
-                 return;
-               }
-               done(ReadDeviceReply(*result, core->options.egress));
-             });
+  core_->Ask(
+      std::move(server), &Endpoints::device, "device authorization", std::move(params),
+      [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+        if (!result.ok()) {
+          done(result.status());
+          return;
+        }
+        done(ReadDeviceReply(*result, core->options.egress));
+      });
 }
 
 void HttpAuthorizationServer::Revoke(ServerConfig server, base::Secret token, std::string hint,
@@ -280,14 +281,15 @@ void HttpAuthorizationServer::Introspect(ServerConfig server, base::Secret token
   RequestParams params;
   params.Add("token", token.Reveal());
   params.Add("token_type_hint", "access_token");
-  core_->Ask(std::move(server), &Endpoints::introspection, "introspection", std::move(params),
-             [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
-               if (!result.ok()) {
-                 done(result.status());
-                 return;
-               }
-               done(ReadIntrospectionReply(*result, core->clock.ToWall(result->sent_at)));
-             });
+  core_->Ask(
+      std::move(server), &Endpoints::introspection, "introspection", std::move(params),
+      [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+        if (!result.ok()) {
+          done(result.status());
+          return;
+        }
+        done(ReadIntrospectionReply(*result, core->clock.ToWall(result->sent_at)));
+      });
 }
 
 void HttpAuthorizationServer::Try(ServerConfig server, std::string url, base::Secret token,

@@ -51,13 +51,19 @@ absl::Duration UntilUnixTime(double stated, absl::Time now) {
   return Sensible(absl::FromUnixSeconds(0) + absl::Seconds(std::min(stated, 1e11)) - now);
 }
 
+// absl reads words for the ends of time in any format: nobody's server says those.
+bool ParseMoment(const char* format, absl::string_view text, absl::Time& moment) {
+  return absl::ParseTime(format, text, &moment, nullptr) && moment != absl::InfiniteFuture() &&
+         moment != absl::InfinitePast();
+}
+
 absl::Duration UntilIsoTime(const std::string& text, absl::Time now) {
   std::string iso = text;
   if (iso.size() > 10 && iso[10] == ' ') iso[10] = 'T';
   absl::Time moment;
   for (const char* format : {"%Y-%m-%dT%H:%M:%E*S%Ez", "%Y-%m-%dT%H:%M:%E*S%z",
                              "%Y-%m-%dT%H:%M:%E*S"}) {  // the last: without a zone, so UTC
-    if (absl::ParseTime(format, iso, &moment, nullptr)) return Sensible(moment - now);
+    if (ParseMoment(format, iso, moment)) return Sensible(moment - now);
   }
   return absl::InfiniteDuration();
 }
@@ -128,7 +134,7 @@ std::optional<absl::Time> ParseHttpDate(absl::string_view text) {
   absl::Time moment;
   for (const char* format :
        {"%a, %d %b %Y %H:%M:%S GMT", "%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y"}) {
-    if (absl::ParseTime(format, text, &moment, nullptr)) return moment;
+    if (ParseMoment(format, text, moment)) return moment;
   }
   return std::nullopt;
 }

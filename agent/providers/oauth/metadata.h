@@ -19,8 +19,10 @@ struct ServerMetadata {
   Endpoints with_certificate;
 };
 
-// Empty when the issuer is no https URL (or http, where that is allowed) without query and fragment.
-std::vector<std::string> MetadataLocations(const std::string& issuer, const net::EgressRules& egress);
+// Empty when the issuer is no https URL (or http, where that is allowed) without query and
+// fragment.
+std::vector<std::string> MetadataLocations(const std::string& issuer,
+                                           const net::EgressRules& egress);
 
 enum class MetadataReading { kGood, kUnreadable, kOtherIssuer };
 

@@ -54,7 +54,8 @@ std::unique_ptr<json> ParseForm(absl::string_view text) {
     std::string name;
     std::string value;
     if (equals == absl::string_view::npos || ++fields > kFormFieldsMax ||
-        !DecodeForm(pair.substr(0, equals), &name) || !DecodeForm(pair.substr(equals + 1), &value)) {
+        !DecodeForm(pair.substr(0, equals), &name) ||
+        !DecodeForm(pair.substr(equals + 1), &value)) {
       WipeJson(*tree);
       return nullptr;
     }
@@ -68,10 +69,10 @@ std::unique_ptr<json> ParseForm(absl::string_view text) {
 
 ReplyBody::ReplyBody(const net::HttpReply& reply) {
   const absl::string_view text = reply.body.Reveal();
-  tree_ = absl::StartsWithIgnoreCase(reply.Header("content-type"),
-                                     "application/x-www-form-urlencoded")
-              ? ParseForm(text)
-              : nullptr;
+  tree_ =
+      absl::StartsWithIgnoreCase(reply.Header("content-type"), "application/x-www-form-urlencoded")
+          ? ParseForm(text)
+          : nullptr;
   // Some call JSON a form, or anything else.
   if (tree_ == nullptr) tree_ = ParseJson(text);
   if (tree_ == nullptr) tree_ = std::make_unique<json>(nullptr);

@@ -62,9 +62,7 @@ bool ReadToken(const json* stated, base::Secret& token) {
   return true;
 }
 
-bool IsScope(absl::string_view text) {
-  return IsTokenText(text) && text.size() <= kScopeBytesMax;
-}
+bool IsScope(absl::string_view text) { return IsTokenText(text) && text.size() <= kScopeBytesMax; }
 
 std::vector<std::string> ReadScopes(const ReplyBody& body, const v1::OAuthQuirks& quirks) {
   std::vector<std::string> scopes;

@@ -55,8 +55,7 @@ std::string Sign(JwtSignature signature, EVP_PKEY* key, absl::string_view messag
   const EVP_MD* digest = signature == JwtSignature::kEdDsa ? nullptr : EVP_sha256();
   const auto* bytes = reinterpret_cast<const unsigned char*>(message.data());
   size_t size = 0;
-  if (context == nullptr ||
-      EVP_DigestSignInit(context.get(), nullptr, digest, nullptr, key) != 1 ||
+  if (context == nullptr || EVP_DigestSignInit(context.get(), nullptr, digest, nullptr, key) != 1 ||
       EVP_DigestSign(context.get(), nullptr, &size, bytes, message.size()) != 1) {
     return "";
   }
@@ -84,8 +83,8 @@ const char* JwtSignatureName(JwtSignature signature) {
 }
 
 std::optional<JwtSignature> JwtSignatureOf(absl::string_view name) {
-  for (const JwtSignature signature : {JwtSignature::kRs256, JwtSignature::kEs256,
-                                       JwtSignature::kEdDsa, JwtSignature::kHs256}) {
+  for (const JwtSignature signature :
+       {JwtSignature::kRs256, JwtSignature::kEs256, JwtSignature::kEdDsa, JwtSignature::kHs256}) {
     if (name == JwtSignatureName(signature)) return signature;
   }
   return std::nullopt;
