@@ -158,7 +158,10 @@ absl::Status Agent::OpenProviders() {
   parts_->presets = *std::move(presets);
   OpenPlugins();
   parts_->registry.emplace(*parts_->recipes, *parts_->plugins);
-  parts_->authorization_server.emplace(*parts_->http, config_.http_timeout);
+  parts_->authorization_server.emplace(
+      *parts_->http,
+      providers::HttpAuthorizationServer::Options{parts_->egress, config_.http_timeout},
+      parts_->clock, parts_->random);
   return absl::OkStatus();
 }
 

@@ -64,6 +64,7 @@ std::string CurlExchange::Prepare(const EgressRules& egress, const std::string& 
   if (easy_ == nullptr) return "overloaded";
   if (!SetHeaders()) return "bad_header";
   SetBody();
+  if (!SetCertificate()) return "tls";
 
   const auto set = [this](CURLoption option, auto value) {
     curl_easy_setopt(easy_, option, value);
@@ -143,6 +144,26 @@ void CurlExchange::SetBody() {
                      request_.body.empty() ? "" : request_.body.Reveal().data());
   }
   curl_easy_setopt(easy_, CURLOPT_CUSTOMREQUEST, request_.method.c_str());
+}
+
+bool CurlExchange::SetCertificate() {
+  if (request_.client_certificate.empty() && request_.client_key.empty()) return true;
+  // Without one of them the server would be shown nobody.
+  if (request_.client_certificate.empty() || request_.client_key.empty()) return false;
+  const auto set_blob = [this](CURLoption option, const base::Secret& pem) {
+    // Not copied: the bytes stay in the Secret, and never lie in a file.
+    curl_blob blob = {};
+    blob.data = const_cast<char*>(pem.Reveal().data());
+    blob.len = pem.size();
+    blob.flags = CURL_BLOB_NOCOPY;
+    return curl_easy_setopt(easy_, option, &blob) == CURLE_OK;
+  };
+  curl_easy_setopt(easy_, CURLOPT_SSLCERTTYPE, "PEM");
+  curl_easy_setopt(easy_, CURLOPT_SSLKEYTYPE, "PEM");
+  // Without one, OpenSSL would ask the terminal for the password of an encrypted key.
+  curl_easy_setopt(easy_, CURLOPT_KEYPASSWD, "");
+  return set_blob(CURLOPT_SSLCERT_BLOB, request_.client_certificate) &&
+         set_blob(CURLOPT_SSLKEY_BLOB, request_.client_key);
 }
 
 curl_socket_t CurlExchange::OpenSocket(void* self, curlsocktype, curl_sockaddr* address) {

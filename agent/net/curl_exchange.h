@@ -37,6 +37,7 @@ class CurlExchange {
 
   bool SetHeaders();
   void SetBody();
+  bool SetCertificate();
   void Append(const char* data, size_t size);
   std::string CauseOf(CURLcode code) const;
   void Deliver(Delivery delivery, std::string cause);

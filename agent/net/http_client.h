@@ -24,6 +24,10 @@ struct HttpRequest {
   // Values may be secret. Names and values hold no control characters.
   std::vector<std::pair<std::string, base::Secret>> headers;
   base::Secret body;
+  // In PEM: the certificate (its chain may follow) and its unencrypted key, for servers that know
+  // clients by them. Both or none.
+  base::Secret client_certificate;
+  base::Secret client_key;
   // For the whole exchange.
   absl::Duration timeout = absl::Seconds(30);
   size_t max_reply_bytes = 256 * 1024;

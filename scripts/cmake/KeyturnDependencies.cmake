@@ -52,6 +52,7 @@ kt_pkg_config(sqlite sqlite3>=3.37)
 kt_pkg_config(curl libcurl>=7.85)
 kt_pkg_config(systemd libsystemd)
 kt_pkg_config(crypto libcrypto>=3.0)
+kt_pkg_config(ssl libssl>=3.0)  # tests only: libcurl brings its own for the agent
 kt_pkg_config(pugixml pugixml)
 
 find_package(nlohmann_json 3.9 CONFIG REQUIRED)

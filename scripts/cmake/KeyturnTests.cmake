@@ -97,6 +97,9 @@ foreach(folder IN LISTS kt_unit_folders)
     if(room MATCHES "^(base|providers)$")
       list(APPEND libs keyturn_crypto)  # starts libsodium, which base hashes with
     endif()
+    if(room STREQUAL "net")
+      list(APPEND libs kt_ssl kt_crypto)  # a TLS server that wants certificates
+    endif()
     keyturn_test(NAME unit_${room} LABELS unit SOURCES ${sources} LIBS ${libs})
   endif()
 endforeach()

@@ -30,6 +30,8 @@ net::HttpResult ScriptedHttpClient::Ask(const net::HttpRequest& request) {
     plain.headers.emplace_back(name, std::string(value.Reveal()));
   }
   plain.body = std::string(request.body.Reveal());
+  plain.client_certificate = std::string(request.client_certificate.Reveal());
+  plain.client_key = std::string(request.client_key.Reveal());
   plain.fresh_connection = request.fresh_connection;
   requests_.push_back(plain);
   return handler_ ? handler_(plain) : Failed(net::Delivery::kNotSent, "connect");

@@ -22,6 +22,8 @@ class ScriptedHttpClient final : public net::HttpClient {
     std::string url;
     std::vector<std::pair<std::string, std::string>> headers;
     std::string body;
+    std::string client_certificate;
+    std::string client_key;
     bool fresh_connection = false;
 
     // Compared without regard to case; empty when absent.

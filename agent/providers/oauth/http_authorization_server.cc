@@ -1,106 +1,323 @@
 // SPDX-License-Identifier: Apache-2.0
+// The work lives in a shared core that exchanges hold on to.
 #include "agent/providers/oauth/http_authorization_server.h"
 
-#include <string>
 #include <utility>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
+#include "agent/providers/oauth/client_authentication.h"
+#include "agent/providers/oauth/discovery.h"
+#include "agent/providers/oauth/dpop_exchange.h"
+#include "agent/providers/oauth/endpoint_replies.h"
+#include "agent/providers/oauth/request_params.h"
+#include "agent/providers/oauth/token_form.h"
 #include "agent/providers/oauth/token_reply.h"
 
 namespace keyturn::providers {
 namespace {
 
-// application/x-www-form-urlencoded, as RFC 6749 appendix B asks for.
-void AppendEncoded(std::string& out, absl::string_view text) {
-  static constexpr char kHex[] = "0123456789ABCDEF";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (absl::ascii_isalnum(byte) || c == '-' || c == '.' || c == '_' || c == '*') {
-      out += c;
-    } else if (c == ' ') {
-      out += '+';
-    } else {
-      out += '%';
-      out += kHex[byte >> 4];
-      out += kHex[byte & 15];
+// Beyond it a reply counts as none; what is tried may be any call of a service.
+constexpr size_t kTryReplyBytesMax = 4 * 1024 * 1024;
+
+void SetHeader(net::HttpRequest& http, const std::string& name, base::Secret value) {
+  for (auto& header : http.headers) {
+    if (absl::EqualsIgnoreCase(header.first, name)) {
+      header.second = std::move(value);
+      return;
     }
   }
+  http.headers.emplace_back(name, std::move(value));
 }
 
-void AppendParam(std::string& out, absl::string_view name, absl::string_view value) {
-  if (!out.empty()) out += '&';
-  AppendEncoded(out, name);
-  out += '=';
-  AppendEncoded(out, value);
+// Who an assertion is for. The issuer, where it is known: an assertion for a URL could be replayed
+// by whoever gets that URL into a configuration.
+const std::string& AudienceOf(const ServerConfig& server, const std::string& url) {
+  if (!server.endpoints.issuer.empty()) return server.endpoints.issuer;
+  return server.endpoints.token.empty() ? url : server.endpoints.token;
 }
 
-// RFC 6749 section 2.3.1: id and secret are form-encoded before they go into Basic.
-base::Secret BasicHeader(const TokenRequest& request) {
-  std::string pair;
-  AppendEncoded(pair, request.server.client.id);
-  pair += ':';
-  AppendEncoded(pair, request.server.client.secret.Reveal());
-  std::string header = absl::StrCat("Basic ", absl::Base64Escape(pair));
-  base::Wipe(pair);
-  return base::Secret::Take(header);
+const std::string& TokenUrl(const TokenRequest& request) {
+  const Endpoints& endpoints = request.server.endpoints;
+  const bool apart = request.grant == Grant::kRefreshToken && !endpoints.refresh.empty();
+  return apart ? endpoints.refresh : endpoints.token;
+}
+
+absl::Status StatusOf(DiscoveryOutcome outcome) {
+  switch (outcome) {
+    case DiscoveryOutcome::kFound:
+      return absl::OkStatus();
+    case DiscoveryOutcome::kUnavailable:
+      return absl::UnavailableError("the server's metadata is not to be had at the moment");
+    case DiscoveryOutcome::kNoMetadata:
+      return absl::FailedPreconditionError(
+          "the issuer publishes no metadata: state the server's URLs");
+    case DiscoveryOutcome::kOtherIssuer:
+      break;
+  }
+  return absl::FailedPreconditionError(
+      "the server's metadata names another issuer than the one that is stated");
+}
+
+TokenReply NotSent(TokenOutcome outcome, const char* cause, base::Clock& clock) {
+  TokenReply reply;
+  reply.outcome = outcome;
+  reply.cause = cause;
+  reply.sent_at = clock.BootNow();
+  return reply;
 }
 
 }  // namespace
 
-void HttpAuthorizationServer::Request(TokenRequest request, Done done) {
-  net::HttpRequest http;
-  http.method = "POST";
-  http.url = request.server.endpoints.token;
-  http.timeout = timeout_;
-  http.headers.emplace_back("Content-Type", base::Secret("application/x-www-form-urlencoded"));
-  http.headers.emplace_back("Accept", base::Secret("application/json"));
-  std::string body;
-  body.reserve(4096);  // growing would leave copies of secrets behind
-  const bool refresh = request.grant == Grant::kRefreshToken;
-  AppendParam(body, "grant_type", refresh ? "refresh_token" : "client_credentials");
-  if (refresh) AppendParam(body, "refresh_token", request.refresh_token.Reveal());
-  if (!request.scopes.empty()) AppendParam(body, "scope", absl::StrJoin(request.scopes, " "));
-  if (!request.audience.empty()) AppendParam(body, "audience", request.audience);
-  for (const auto& [name, value] : request.extra_params) AppendParam(body, name, value);
-  switch (request.server.client.auth) {
-    default:
-      http.headers.emplace_back("Authorization", BasicHeader(request));
-      break;
-    case v1::POST:
-      AppendParam(body, "client_id", request.server.client.id);
-      AppendParam(body, "client_secret", request.server.client.secret.Reveal());
-      break;
-    case v1::NONE:
-      AppendParam(body, "client_id", request.server.client.id);
-      break;
+struct HttpAuthorizationServer::Core : std::enable_shared_from_this<Core> {
+  Core(net::HttpClient& http, Options o, base::Clock& c, base::Random& r)
+      : options(std::move(o)),
+        clock(c),
+        random(r),
+        exchange(std::make_shared<DpopExchange>(http, c, r)),
+        discovery(std::make_shared<Discovery>(http, options.egress, options.timeout, c)) {}
+
+  using Resolved = absl::AnyInvocable<void(DiscoveryOutcome, Endpoints)>;
+  // The stated endpoints, completed from metadata if `wanted` and there is an issuer to ask. May
+  // call `done` at once.
+  void Resolve(const ServerConfig& server, bool wanted, Resolved done) {
+    Endpoints stated = server.endpoints;
+    if (!wanted || stated.issuer.empty()) {
+      done(DiscoveryOutcome::kFound, std::move(stated));
+      return;
+    }
+    const std::string issuer = stated.issuer;
+    const bool with_certificate = server.client.auth == v1::TLS_CLIENT_AUTH;
+    discovery->Get(issuer, [stated = std::move(stated), with_certificate, done = std::move(done)](
+                               DiscoveryOutcome outcome, const ServerMetadata& metadata) mutable {
+      FillIn(metadata, with_certificate, stated);
+      done(outcome, std::move(stated));
+    });
   }
-  http.body = base::Secret::Take(body);
-  http_.Send(std::move(http), [done = std::move(done)](const net::HttpResult& result) mutable {
-    done(ReadTokenReply(result));
-  });
+
+  absl::StatusOr<net::HttpRequest> BuildPost(const ServerConfig& server, const std::string& url,
+                                             RequestParams params) {
+    net::HttpRequest http;
+    http.method = "POST";
+    http.url = url;
+    http.timeout = options.timeout;
+    const bool json = server.quirks.body() == v1::OAuthQuirks::JSON;
+    http.headers.emplace_back(
+        "Content-Type",
+        base::Secret(json ? "application/json" : "application/x-www-form-urlencoded"));
+    http.headers.emplace_back("Accept", base::Secret("application/json"));
+    absl::Status added = AddClientAuthentication(server.client, AudienceOf(server, url),
+                                                 clock.WallNow(), random, params, http);
+    if (!added.ok()) return added;
+    for (const auto& [name, value] : server.quirks.headers()) {
+      SetHeader(http, name, base::Secret(value));
+    }
+    http.body = json ? params.Json() : params.Form();
+    return http;
+  }
+
+  absl::StatusOr<net::HttpRequest> BuildTokenRequest(const TokenRequest& request) {
+    const std::string& url = TokenUrl(request);
+    auto params = TokenParams(request, AudienceOf(request.server, url), clock.WallNow(), random);
+    if (!params.ok()) return params.status();
+    return BuildPost(request.server, url, *std::move(params));
+  }
+
+  void SendTokenRequest(TokenRequest request, Done done) {
+    auto shared = std::make_shared<const TokenRequest>(std::move(request));
+    exchange->Send(
+        {.build = [self = shared_from_this(), shared] { return self->BuildTokenRequest(*shared); },
+         .key = shared->server.dpop_key,
+         .access_token = {},
+         .done =
+             [self = shared_from_this(), shared,
+              done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+               if (!result.ok()) {
+                 done(NotSent(TokenOutcome::kClientRefused, "signing_key", self->clock));
+                 return;
+               }
+               TokenQuestion question;
+               question.grant = shared->grant;
+               question.quirks = shared->server.quirks;
+               question.now = self->clock.ToWall(result->sent_at);
+               done(ReadTokenReply(*result, question));
+             }});
+  }
+
+  absl::StatusOr<net::HttpRequest> BuildQuestion(const ServerConfig& server, const std::string& url,
+                                                 RequestParams params) {
+    auto http = BuildPost(server, url, std::move(params));
+    if (absl::IsInvalidArgument(http.status())) {
+      return absl::FailedPreconditionError(http.status().message());
+    }
+    return http;
+  }
+
+  // Asks one of the endpoints beside the token endpoint.
+  void Ask(ServerConfig server, std::string Endpoints::*endpoint, const char* what,
+           RequestParams params, absl::AnyInvocable<void(absl::StatusOr<net::HttpResult>)> done) {
+    auto shared = std::make_shared<ServerConfig>(std::move(server));
+    Resolve(*shared, (shared->endpoints.*endpoint).empty(),
+            [self = shared_from_this(), shared, endpoint, what, params = std::move(params),
+             done = std::move(done)](DiscoveryOutcome outcome, Endpoints endpoints) mutable {
+              absl::Status failed = StatusOf(outcome);
+              const std::string url = endpoints.*endpoint;
+              if (failed.ok() && url.empty()) {
+                failed = absl::FailedPreconditionError(
+                    absl::StrCat("the server has no ", what, " endpoint that is known"));
+              }
+              if (!failed.ok()) {
+                self->exchange->Later(
+                    [done = std::move(done), failed]() mutable { done(std::move(failed)); });
+                return;
+              }
+              shared->endpoints = std::move(endpoints);
+              self->exchange->Send(
+                  {.build = [self, shared, url,
+                             params] { return self->BuildQuestion(*shared, url, params); },
+                   .key = {},
+                   .access_token = {},
+                   .done = std::move(done)});
+            });
+  }
+
+  const Options options;
+  base::Clock& clock;
+  base::Random& random;
+  const std::shared_ptr<DpopExchange> exchange;
+  const std::shared_ptr<Discovery> discovery;
+};
+
+HttpAuthorizationServer::HttpAuthorizationServer(net::HttpClient& http, Options options,
+                                                 base::Clock& clock, base::Random& random)
+    : core_(std::make_shared<Core>(http, std::move(options), clock, random)) {}
+
+HttpAuthorizationServer::~HttpAuthorizationServer() = default;
+
+void HttpAuthorizationServer::Request(TokenRequest request, Done done) {
+  auto shared = std::make_shared<TokenRequest>(std::move(request));
+  core_->Resolve(
+      shared->server, TokenUrl(*shared).empty(),
+      [core = core_, shared, done = std::move(done)](DiscoveryOutcome outcome,
+                                                     Endpoints endpoints) mutable {
+        shared->server.endpoints = std::move(endpoints);
+        const char* cause = nullptr;
+        if (outcome == DiscoveryOutcome::kOtherIssuer) {
+          cause = "issuer_mismatch";
+        } else if (outcome != DiscoveryOutcome::kFound) {
+          cause = "discovery";
+        } else if (TokenUrl(*shared).empty()) {
+          cause = "no_token_endpoint";
+        }
+        if (cause == nullptr) {
+          core->SendTokenRequest(std::move(*shared), std::move(done));
+          return;
+        }
+        const bool transient =
+            outcome != DiscoveryOutcome::kFound && outcome != DiscoveryOutcome::kOtherIssuer;
+        TokenReply reply =
+            NotSent(transient ? TokenOutcome::kTransient : TokenOutcome::kClientRefused, cause,
+                    core->clock);
+        core->exchange->Later([done = std::move(done), reply = std::move(reply)]() mutable {
+          done(std::move(reply));
+        });
+      });
 }
 
-void HttpAuthorizationServer::Discover(ServerConfig, Answer<Endpoints> done) {
-  done(absl::UnimplementedError(""));
+void HttpAuthorizationServer::Discover(ServerConfig server, Answer<Endpoints> done) {
+  const Endpoints& stated = server.endpoints;
+  const bool all_stated = !stated.token.empty() && !stated.authorization.empty() &&
+                          !stated.device.empty() && !stated.revocation.empty() &&
+                          !stated.introspection.empty();
+  core_->Resolve(
+      server, !all_stated,
+      [core = core_, done = std::move(done)](DiscoveryOutcome outcome,
+                                             Endpoints endpoints) mutable {
+        absl::StatusOr<Endpoints> answer = std::move(endpoints);
+        // An issuer without metadata may be stated for its name alone.
+        const bool enough = outcome == DiscoveryOutcome::kNoMetadata && !answer->token.empty();
+        if (absl::Status failed = StatusOf(outcome); !failed.ok() && !enough) {
+          answer = std::move(failed);
+        }
+        core->exchange->Later([done = std::move(done), answer = std::move(answer)]() mutable {
+          done(std::move(answer));
+        });
+      });
 }
-void HttpAuthorizationServer::StartDevice(ServerConfig, std::vector<std::string>,
+
+void HttpAuthorizationServer::StartDevice(ServerConfig server, std::vector<std::string> scopes,
                                           Answer<DeviceReply> done) {
-  done(absl::UnimplementedError(""));
+  RequestParams params;
+  params.AddIfAny("scope", JoinScopes(scopes, server.quirks));
+  if (server.client.auth == v1::BASIC || server.client.auth == v1::CLIENT_AUTH_UNSPECIFIED) {
+    // RFC 8628 section 3.1 wants it in the body unless the client authenticates otherwise, and
+    // servers want it in any case.
+    params.AddIfAny("client_id", server.client.id);
+  }
+  core_->Ask(
+      std::move(server), &Endpoints::device, "device authorization", std::move(params),
+      [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+        if (!result.ok()) {
+          done(result.status());
+          return;
+        }
+        done(ReadDeviceReply(*result, core->options.egress));
+      });
 }
-void HttpAuthorizationServer::Revoke(ServerConfig, base::Secret, std::string,
+
+void HttpAuthorizationServer::Revoke(ServerConfig server, base::Secret token, std::string hint,
                                      absl::AnyInvocable<void(absl::Status)> done) {
-  done(absl::UnimplementedError(""));
+  RequestParams params;
+  params.Add("token", token.Reveal());
+  params.AddIfAny("token_type_hint", hint);
+  core_->Ask(std::move(server), &Endpoints::revocation, "revocation", std::move(params),
+             [done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+               done(result.ok() ? ReadRevocationReply(*result) : result.status());
+             });
 }
-void HttpAuthorizationServer::Introspect(ServerConfig, base::Secret,
+
+void HttpAuthorizationServer::Introspect(ServerConfig server, base::Secret token,
                                          Answer<IntrospectionReply> done) {
-  done(absl::UnimplementedError(""));
+  RequestParams params;
+  params.Add("token", token.Reveal());
+  params.Add("token_type_hint", "access_token");
+  core_->Ask(
+      std::move(server), &Endpoints::introspection, "introspection", std::move(params),
+      [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+        if (!result.ok()) {
+          done(result.status());
+          return;
+        }
+        done(ReadIntrospectionReply(*result, core->clock.ToWall(result->sent_at)));
+      });
 }
-void HttpAuthorizationServer::Try(ServerConfig, std::string, base::Secret, std::string,
-                                  Answer<int> done) {
-  done(absl::UnimplementedError(""));
+
+void HttpAuthorizationServer::Try(ServerConfig server, std::string url, base::Secret token,
+                                  std::string token_type, Answer<int> done) {
+  const bool bound = absl::EqualsIgnoreCase(token_type, "DPoP") && !server.dpop_key.empty();
+  auto build = [url = std::move(url), token, bound,
+                timeout = core_->options.timeout]() -> absl::StatusOr<net::HttpRequest> {
+    net::HttpRequest http;
+    http.url = url;
+    http.timeout = timeout;
+    http.max_reply_bytes = kTryReplyBytesMax;
+    std::string header = absl::StrCat(bound ? "DPoP " : "Bearer ", token.Reveal());
+    http.headers.emplace_back("Authorization", base::Secret::Take(header));
+    return http;
+  };
+  core_->exchange->Send(
+      {.build = std::move(build),
+       .key = bound ? std::move(server.dpop_key) : base::Secret(),
+       .access_token = bound ? std::move(token) : base::Secret(),
+       .done = [done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+         if (!result.ok()) {
+           done(absl::FailedPreconditionError("the request could not be signed"));
+         } else if (result->delivery != net::Delivery::kAnswered) {
+           done(absl::UnavailableError(absl::StrCat("no reply: ", result->cause)));
+         } else {
+           done(result->reply.status);
+         }
+       }});
 }
 
 }  // namespace keyturn::providers

@@ -1,7 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
-// AuthorizationServer over HTTP: form-encoded requests as RFC 6749 has them. Thread-safe.
+// AuthorizationServer over HTTP. The parts: where the endpoints are (discovery), what a request
+// says (token_form), who says it (client_authentication), to whom its token is bound
+// (dpop_exchange), and what the answer means (token_reply, endpoint_replies). Thread-safe.
 #pragma once
 
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "agent/base/clock.h"
+#include "agent/base/random.h"
+#include "agent/net/egress.h"
 #include "agent/net/http_client.h"
 #include "agent/providers/authorization_server.h"
 
@@ -9,8 +18,17 @@ namespace keyturn::providers {
 
 class HttpAuthorizationServer final : public AuthorizationServer {
  public:
-  HttpAuthorizationServer(net::HttpClient& http, absl::Duration timeout)
-      : http_(http), timeout_(timeout) {}
+  struct Options {
+    // What endpoints found in metadata must keep to; the client enforces its own anyway.
+    net::EgressRules egress;
+    // Of each exchange.
+    absl::Duration timeout = absl::Seconds(30);
+  };
+  // What is referred to outlives every exchange, also those that outlive this object.
+  HttpAuthorizationServer(net::HttpClient& http, Options options, base::Clock& clock,
+                          base::Random& random);
+  ~HttpAuthorizationServer() override;
+
   void Request(TokenRequest request, Done done) override;
   void Discover(ServerConfig server, Answer<Endpoints> done) override;
   void StartDevice(ServerConfig server, std::vector<std::string> scopes,
@@ -23,8 +41,8 @@ class HttpAuthorizationServer final : public AuthorizationServer {
            Answer<int> done) override;
 
  private:
-  net::HttpClient& http_;
-  const absl::Duration timeout_;
+  struct Core;
+  const std::shared_ptr<Core> core_;
 };
 
 }  // namespace keyturn::providers

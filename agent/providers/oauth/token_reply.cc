@@ -2,114 +2,178 @@
 #include "agent/providers/oauth/token_reply.h"
 
 #include <algorithm>
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
-#include "absl/strings/numbers.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
 #include "agent/providers/json_tree.h"
+#include "agent/providers/oauth/lifetime.h"
+#include "agent/providers/oauth/oauth_errors.h"
+#include "agent/providers/oauth/reply_body.h"
 
 namespace keyturn::providers {
 namespace {
 
 using nlohmann::json;
 
-constexpr size_t kTokenMax = 64 * 1024;
-// Longer lifetimes are no use to anyone and would overflow somewhere.
-constexpr absl::Duration kLifetimeMax = absl::Hours(24 * 366);
+constexpr size_t kScopesMax = 256;
+constexpr size_t kScopeBytesMax = 512;
+// RFC 8628 section 3.5: what slow_down adds to the interval.
+constexpr absl::Duration kSlowDown = absl::Seconds(5);
 
-// RFC 6749 appendix A.12 and A.17: tokens are VSCHAR; none in use holds a space, and one that did
-// could not be told from two in a header.
-bool IsToken(absl::string_view text) {
-  return !text.empty() && text.size() <= kTokenMax &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > 0x20 && c < 0x7f; });
+// Where the parts of a granted reply are: JSON Pointers, the first that leads somewhere counts.
+struct Places {
+  std::vector<std::string> access_token;
+  std::vector<std::string> refresh_token;
+  std::vector<std::string> expires_in;
+  std::vector<std::string> refresh_expires_in;
+};
+
+Places PlacesOf(const v1::OAuthQuirks& quirks) {
+  const auto one = [](const std::string& quirk, std::vector<std::string> standard) {
+    return quirk.empty() ? std::move(standard) : std::vector<std::string>{quirk};
+  };
+  return {one(quirks.access_token(), {"/access_token"}),
+          one(quirks.refresh_token(), {"/refresh_token"}),
+          one(quirks.expires_in(), {"/expires_in"}),
+          // No standard has it: Keycloak and others say the first, GitHub the second.
+          one(quirks.refresh_expires_in(), {"/refresh_expires_in", "/refresh_token_expires_in"})};
 }
 
-absl::Duration Lifetime(const json& body, const char* name) {
-  const auto found = body.find(name);
-  if (found == body.end()) return absl::InfiniteDuration();
-  double seconds = 0;
-  if (found->is_number()) {
-    seconds = found->get<double>();
-  } else if (!found->is_string() ||
-             !absl::SimpleAtod(found->get_ref<const std::string&>(), &seconds)) {
-    return absl::InfiniteDuration();
+const json* Find(const ReplyBody& body, const std::vector<std::string>& places) {
+  for (const std::string& place : places) {
+    if (const json* found = body.At(place)) return found;
   }
-  // Zero, negative and NaN say nothing that could be relied on.
-  if (!(seconds > 0)) return absl::InfiniteDuration();
-  return std::min(absl::Seconds(std::min(seconds, 1e9)), kLifetimeMax);
+  return nullptr;
 }
 
-std::string Text(const json& body, const char* name) {
-  const auto found = body.find(name);
-  return found != body.end() && found->is_string() ? found->get<std::string>() : std::string();
+// True unless there is something there that is no token. Absent and empty leave `token` empty.
+bool ReadToken(const json* stated, base::Secret& token) {
+  if (stated == nullptr) return true;
+  if (!stated->is_string()) return false;
+  const auto& text = stated->get_ref<const std::string&>();
+  if (text.empty()) return true;
+  if (!IsTokenText(text)) return false;
+  token = base::Secret(text);
+  return true;
 }
 
-TokenOutcome OutcomeOfError(absl::string_view error) {
-  if (error == "invalid_grant") return TokenOutcome::kInvalidGrant;
-  for (absl::string_view code : {"invalid_client", "unauthorized_client", "invalid_scope",
-                                 "unsupported_grant_type", "invalid_request"}) {
-    if (error == code) return TokenOutcome::kClientRefused;
-  }
-  for (absl::string_view code :
-       {"temporarily_unavailable", "slow_down", "rate_limit_exceeded", "server_error"}) {
-    if (error == code) return TokenOutcome::kTransient;
-  }
-  return TokenOutcome::kAmbiguous;
-}
+bool IsScope(absl::string_view text) { return IsTokenText(text) && text.size() <= kScopeBytesMax; }
 
-absl::Duration RetryAfter(const net::HttpReply& reply, const json& body) {
-  int64_t seconds = 0;
-  if (!absl::SimpleAtoi(reply.Header("retry-after"), &seconds)) {
-    const auto found = body.is_object() ? body.find("retry_after") : body.end();
-    if (body.is_object() && found != body.end() && found->is_number_integer()) {
-      seconds = found->get<int64_t>();
+std::vector<std::string> ReadScopes(const ReplyBody& body, const v1::OAuthQuirks& quirks) {
+  std::vector<std::string> scopes;
+  const auto take = [&scopes](absl::string_view scope) {
+    if (IsScope(scope) && scopes.size() < kScopesMax) scopes.emplace_back(scope);
+  };
+  const json* stated = body.At("/scope");
+  if (stated == nullptr) stated = body.At("/scopes");
+  if (stated != nullptr && stated->is_array()) {
+    for (const json& scope : *stated) {
+      if (scope.is_string()) take(scope.get_ref<const std::string&>());
     }
+  } else if (stated != nullptr && stated->is_string()) {
+    const absl::string_view text = stated->get_ref<const std::string&>();
+    const std::string separators = absl::StrCat(" ", quirks.scope_separator());
+    for (absl::string_view scope : absl::StrSplit(text, absl::ByAnyChar(separators))) take(scope);
   }
-  return absl::Seconds(std::clamp<int64_t>(seconds, 0, 3600));
+  return scopes;
 }
 
-void ReadGranted(const json& body, TokenReply& reply) {
-  std::string token = Text(body, "access_token");
-  std::string refresh = Text(body, "refresh_token");
-  if (!IsToken(token) || (!refresh.empty() && !IsToken(refresh))) {
-    // A 2xx that cannot be read: the server may well have rotated the refresh token.
-    reply.outcome = TokenOutcome::kUnknown;
-    reply.cause = "unreadable_reply";
-    base::Wipe(token);
-    base::Wipe(refresh);
+// Which of the two schemes the token is presented with. Services invent words for bearer tokens
+// (Slack: "bot", Apigee: "BearerToken"); those that are no bearer tokens keep their word.
+std::string ReadTokenType(const ReplyBody& body) {
+  const std::string stated = body.Text("token_type");
+  if (stated.empty()) return "";
+  if (absl::EqualsIgnoreCase(stated, "DPoP")) return "DPoP";
+  if (absl::EqualsIgnoreCase(stated, "mac")) return "mac";
+  if (absl::EqualsIgnoreCase(stated, "N_A")) return "N_A";
+  return "Bearer";
+}
+
+void Unreadable(TokenReply& reply) {
+  reply.outcome = TokenOutcome::kUnknown;
+  reply.cause = "unreadable_reply";
+  reply.access_token.Clear();
+  reply.refresh_token.Clear();
+}
+
+// A 2xx that cannot be read ends as kUnknown: the server may well have rotated the refresh token.
+void ReadGranted(const ReplyBody& body, const Places& places, const TokenQuestion& question,
+                 absl::Time servers_time, TokenReply& reply) {
+  if (!ReadToken(Find(body, places.access_token), reply.access_token) ||
+      !ReadToken(Find(body, places.refresh_token), reply.refresh_token) ||
+      reply.access_token.empty()) {
+    Unreadable(reply);
     return;
   }
   reply.outcome = TokenOutcome::kGranted;
-  reply.access_token = base::Secret::Take(token);
-  reply.refresh_token = base::Secret::Take(refresh);
-  reply.expires_in = Lifetime(body, "expires_in");
-  reply.refresh_expires_in = Lifetime(body, "refresh_expires_in");
+  reply.cause.clear();
+  const auto unit = question.quirks.lifetime_unit();
+  if (unit == v1::OAuthQuirks::JWT_EXP) {
+    reply.expires_in = JwtLifetime(reply.access_token.Reveal(), servers_time);
+  } else if (const json* stated = Find(body, places.expires_in);
+             stated != nullptr && unit != v1::OAuthQuirks::FIXED) {
+    reply.expires_in = ReadLifetime(*stated, unit, servers_time);
+  }
+  if (const json* stated = Find(body, places.refresh_expires_in)) {
+    reply.refresh_expires_in = ReadLifetime(*stated, unit, servers_time);
+  }
+  reply.token_type = ReadTokenType(body);
+  reply.scopes = ReadScopes(body, question.quirks);
 }
 
-void ReadError(const json& body, TokenReply& reply) {
-  const std::string error = body.is_object() ? Text(body, "error") : std::string();
-  if (reply.http_status == 429) {
+// True when the reply says one of the errors that the quirks describe.
+bool ReadQuirkError(const ReplyBody& body, const TokenQuestion& question, OAuthError& error) {
+  for (const v1::OAuthQuirks::Error& quirk : question.quirks.errors()) {
+    const json* found = body.At(quirk.pointer());
+    std::string text;
+    if (found == nullptr || !ScalarText(*found, &text)) continue;
+    const bool said = text == quirk.equals();
+    base::Wipe(text);
+    if (!said) continue;
+    error = ErrorOf(quirk.means(), question.grant == Grant::kDeviceCode);
+    return true;
+  }
+  return false;
+}
+
+void Refuse(const OAuthError& error, TokenReply& reply) {
+  reply.outcome = error.outcome;
+  reply.cause = error.outcome == TokenOutcome::kAmbiguous ? absl::StrCat("http_", reply.http_status)
+                                                          : error.code;
+  if (reply.cause == "slow_down") reply.retry_after = std::max(reply.retry_after, kSlowDown);
+}
+
+// Any status but 2xx.
+void ReadError(const ReplyBody& body, const Places& places, const OAuthError& error,
+               TokenReply& reply) {
+  const int status = reply.http_status;
+  reply.cause = absl::StrCat("http_", status);
+  if (status == 429) {
     reply.outcome = TokenOutcome::kTransient;
-  } else if (reply.http_status >= 500) {
-    // The server may have done its work before it failed to say so.
+  } else if (status == 503 && absl::string_view(error.code) == "temporarily_unavailable") {
+    Refuse(error, reply);
+  } else if (status >= 500 || status < 300 || status == 303 || status == 408) {
+    // The server may have done its work before it failed to say so. 303 is how one answers a POST
+    // that was done, 408 what gateways say when the server behind them is late.
+    reply.outcome = TokenOutcome::kUnknown;
+  } else if (*error.code != '\0') {
+    Refuse(error, reply);
+  } else if (Find(body, places.access_token) != nullptr) {
+    // An odd status, and yet a token: something did happen.
     reply.outcome = TokenOutcome::kUnknown;
   } else {
-    reply.outcome = OutcomeOfError(error);
-    // Only words that we know are repeated; the rest is the remote side's text.
-    if (reply.outcome != TokenOutcome::kAmbiguous) {
-      reply.cause = error;
-      return;
-    }
+    reply.outcome = TokenOutcome::kAmbiguous;
   }
-  reply.cause = absl::StrCat("http_", reply.http_status);
 }
 
 }  // namespace
 
-TokenReply ReadTokenReply(const net::HttpResult& result) {
+TokenReply ReadTokenReply(const net::HttpResult& result, const TokenQuestion& question) {
   TokenReply reply;
   reply.sent_at = result.sent_at;
   reply.cause = result.cause;
@@ -119,20 +183,28 @@ TokenReply ReadTokenReply(const net::HttpResult& result) {
   }
   if (result.delivery == net::Delivery::kUnknown) return reply;
   reply.http_status = result.reply.status;
-  const std::unique_ptr<json> tree = ParseJson(result.reply.body.Reveal());
-  json nothing;
-  json& body = tree != nullptr ? *tree : nothing;
-  reply.retry_after = RetryAfter(result.reply, body);
-  if (reply.http_status >= 200 && reply.http_status < 300) {
-    if (body.is_object()) {
-      ReadGranted(body, reply);
-    } else {
-      reply.cause = "unreadable_reply";
-    }
-  } else {
-    ReadError(body, reply);
+  const ReplyBody body(result.reply);
+  const absl::Time servers_time = ServersTime(result.reply, question.now);
+  reply.retry_after = RetryAfterOf(result.reply, body, servers_time);
+  OAuthError error;
+  if (ReadQuirkError(body, question, error)) {
+    Refuse(error, reply);
+    return reply;
   }
-  WipeJson(body);
+  error = ErrorOf(body.Text("error"), question.grant == Grant::kDeviceCode);
+  Places places = PlacesOf(question.quirks);
+  // Where a login brings the tokens of several parties, a refresh brings those of the one that was
+  // asked for, and services put them in the usual place then.
+  if (question.grant == Grant::kRefreshToken && Find(body, places.access_token) == nullptr) {
+    places = PlacesOf(v1::OAuthQuirks());
+  }
+  if (reply.http_status < 200 || reply.http_status >= 300) {
+    ReadError(body, places, error, reply);
+  } else if (*error.code != '\0' && Find(body, places.access_token) == nullptr) {
+    Refuse(error, reply);
+  } else {
+    ReadGranted(body, places, question, servers_time, reply);
+  }
   return reply;
 }
 

@@ -1,63 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
-// OpenSSL keeps reasons in a queue of the thread; it is emptied here, since nobody else reads it.
 #include "agent/providers/signing/jwt.h"
 
-#include <openssl/bio.h>
-#include <openssl/bn.h>
-#include <openssl/ec.h>
 #include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 
-#include <memory>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "agent/providers/signing/digest.h"
+#include "agent/providers/signing/pem_key.h"
 
 namespace keyturn::providers {
 namespace {
 
 constexpr int kRsaBitsMin = 2048;
-constexpr int kP256Bytes = 32;
-
-template <auto Free>
-struct Freer {
-  template <typename T>
-  void operator()(T* pointer) const {
-    Free(pointer);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, Freer<BIO_free_all>>;
-using Context = std::unique_ptr<EVP_MD_CTX, Freer<EVP_MD_CTX_free>>;
-using EcSignature = std::unique_ptr<ECDSA_SIG, Freer<ECDSA_SIG_free>>;
-
-// Never asks a terminal.
-int NoPassword(char*, int, int, void*) { return -1; }
 
 absl::StatusOr<Key> ReadKey(JwtSignature signature, const base::Secret& pem) {
-  const Bio bio(BIO_new_mem_buf(pem.Reveal().data(), static_cast<int>(pem.size())));
-  Key key(bio == nullptr ? nullptr
-                         : PEM_read_bio_PrivateKey(bio.get(), nullptr, NoPassword, nullptr));
-  if (key == nullptr) {
-    return absl::InvalidArgumentError("the signing key is no unencrypted private key in PEM");
+  auto key = ReadPemKey(pem);
+  if (!key.ok()) return key.status();
+  const int kind = EVP_PKEY_get_base_id(key->get());
+  if (signature == JwtSignature::kRs256 &&
+      (kind != EVP_PKEY_RSA || EVP_PKEY_get_bits(key->get()) < kRsaBitsMin)) {
+    return absl::InvalidArgumentError("RS256 needs an RSA key of at least 2048 bits");
   }
-  if (signature == JwtSignature::kRs256) {
-    if (EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_RSA ||
-        EVP_PKEY_get_bits(key.get()) < kRsaBitsMin) {
-      return absl::InvalidArgumentError("RS256 needs an RSA key of at least 2048 bits");
-    }
-    return key;
-  }
-  char group[32] = "";
-  size_t size = 0;
-  if (EVP_PKEY_get_base_id(key.get()) != EVP_PKEY_EC ||
-      EVP_PKEY_get_group_name(key.get(), group, sizeof group, &size) != 1 ||
-      absl::string_view(group) != "prime256v1") {
+  if (signature == JwtSignature::kEs256 && !IsP256(key->get())) {
     return absl::InvalidArgumentError("ES256 needs a key on the curve P-256");
+  }
+  if (signature == JwtSignature::kEdDsa && kind != EVP_PKEY_ED25519) {
+    return absl::InvalidArgumentError("EdDSA needs an Ed25519 key");
   }
   return key;
 }
@@ -78,11 +50,12 @@ std::string RawEcSignature(const std::vector<unsigned char>& der) {
 
 // Empty when OpenSSL refuses.
 std::string Sign(JwtSignature signature, EVP_PKEY* key, absl::string_view message) {
-  const Context context(EVP_MD_CTX_new());
+  const DigestContext context(EVP_MD_CTX_new());
+  // Ed25519 hashes for itself.
+  const EVP_MD* digest = signature == JwtSignature::kEdDsa ? nullptr : EVP_sha256();
   const auto* bytes = reinterpret_cast<const unsigned char*>(message.data());
   size_t size = 0;
-  if (context == nullptr ||
-      EVP_DigestSignInit(context.get(), nullptr, EVP_sha256(), nullptr, key) != 1 ||
+  if (context == nullptr || EVP_DigestSignInit(context.get(), nullptr, digest, nullptr, key) != 1 ||
       EVP_DigestSign(context.get(), nullptr, &size, bytes, message.size()) != 1) {
     return "";
   }
@@ -95,28 +68,60 @@ std::string Sign(JwtSignature signature, EVP_PKEY* key, absl::string_view messag
 
 }  // namespace
 
-absl::StatusOr<base::Secret> SignJwt(JwtSignature signature, const base::Secret& pem,
-                                     const JwtContent& content) {
+const char* JwtSignatureName(JwtSignature signature) {
+  switch (signature) {
+    case JwtSignature::kRs256:
+      return "RS256";
+    case JwtSignature::kEs256:
+      return "ES256";
+    case JwtSignature::kEdDsa:
+      return "EdDSA";
+    case JwtSignature::kHs256:
+      break;
+  }
+  return "HS256";
+}
+
+std::optional<JwtSignature> JwtSignatureOf(absl::string_view name) {
+  for (const JwtSignature signature :
+       {JwtSignature::kRs256, JwtSignature::kEs256, JwtSignature::kEdDsa, JwtSignature::kHs256}) {
+    if (name == JwtSignatureName(signature)) return signature;
+  }
+  return std::nullopt;
+}
+
+absl::StatusOr<base::Secret> SignJws(JwtSignature signature, const base::Secret& key,
+                                     absl::string_view header, absl::string_view payload) {
   const absl::Cleanup forget = [] { ERR_clear_error(); };
-  auto key = ReadKey(signature, pem);
-  if (!key.ok()) return key.status();
+  const std::string message =
+      absl::StrCat(absl::WebSafeBase64Escape(header), ".", absl::WebSafeBase64Escape(payload));
+  std::string made;
+  if (signature == JwtSignature::kHs256) {
+    if (key.empty()) return absl::InvalidArgumentError("HS256 needs a secret");
+    made = std::string(HmacSha256(key.Reveal(), message).Reveal());
+  } else {
+    auto pem = ReadKey(signature, key);
+    if (!pem.ok()) return pem.status();
+    made = Sign(signature, pem->get(), message);
+  }
+  if (made.empty()) return absl::InternalError("the token could not be signed");
+  std::string token = absl::StrCat(message, ".", absl::WebSafeBase64Escape(made));
+  return base::Secret::Take(token);
+}
+
+absl::StatusOr<base::Secret> SignJwt(JwtSignature signature, const base::Secret& key,
+                                     const JwtContent& content) {
   nlohmann::json header = content.header;
-  header["alg"] = signature == JwtSignature::kRs256 ? "RS256" : "ES256";
+  header["alg"] = JwtSignatureName(signature);
   header["typ"] = "JWT";
   nlohmann::json claims = content.claims;
   claims["iat"] = absl::ToUnixSeconds(content.issued_at);
   claims["exp"] = absl::ToUnixSeconds(content.expires_at);
-  std::string message;
   try {
-    message = absl::StrCat(absl::WebSafeBase64Escape(header.dump()), ".",
-                           absl::WebSafeBase64Escape(claims.dump()));
+    return SignJws(signature, key, header.dump(), claims.dump());
   } catch (const nlohmann::json::exception&) {
     return absl::InvalidArgumentError("a claim of the token is not UTF-8");
   }
-  const std::string made = Sign(signature, key->get(), message);
-  if (made.empty()) return absl::InternalError("the token could not be signed");
-  std::string token = absl::StrCat(message, ".", absl::WebSafeBase64Escape(made));
-  return base::Secret::Take(token);
 }
 
 }  // namespace keyturn::providers

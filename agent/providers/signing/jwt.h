@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: Apache-2.0
-// JSON Web Tokens signed with RS256 or ES256 (RFC 7515, 7518, 7519). Pure, thread-safe. Errors name
-// no part of the key.
+// JSON Web Tokens signed with RS256, ES256, EdDSA or HS256 (RFC 7515, 7518, 7519, 8037). Pure,
+// thread-safe. Errors name no part of the key.
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "agent/base/secret.h"
 
 namespace keyturn::providers {
 
-enum class JwtSignature { kRs256, kEs256 };
+enum class JwtSignature { kRs256, kEs256, kEdDsa, kHs256 };
+
+// `RS256`, ...: as RFC 7518 and 8037 spell them.
+const char* JwtSignatureName(JwtSignature signature);
+std::optional<JwtSignature> JwtSignatureOf(absl::string_view name);
 
 struct JwtContent {
   // `alg` and `typ` are added.
@@ -23,9 +29,14 @@ struct JwtContent {
   absl::Time expires_at;
 };
 
-// `pem` is an unencrypted private key: RSA of at least 2048 bits for RS256, P-256 for ES256.
-// InvalidArgument otherwise.
-absl::StatusOr<base::Secret> SignJwt(JwtSignature signature, const base::Secret& pem,
+// `key` is an unencrypted private key in PEM: RSA of at least 2048 bits for RS256, P-256 for ES256,
+// Ed25519 for EdDSA; for HS256 the bytes of the shared secret. InvalidArgument otherwise.
+absl::StatusOr<base::Secret> SignJwt(JwtSignature signature, const base::Secret& key,
                                      const JwtContent& content);
+
+// The same for a header and a payload that stand already, JSON as they should be; the header names
+// the algorithm.
+absl::StatusOr<base::Secret> SignJws(JwtSignature signature, const base::Secret& key,
+                                     absl::string_view header, absl::string_view payload);
 
 }  // namespace keyturn::providers

@@ -2,18 +2,11 @@
 // Signatures against numbers that others published, and tokens against OpenSSL's own verification.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <openssl/bio.h>
-#include <openssl/ec.h>
-#include <openssl/evp.h>
-#include <openssl/pem.h>
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
-#include "absl/strings/str_split.h"
 #include "agent/providers/signing/aws_sigv4.h"
 #include "agent/providers/signing/digest.h"
 #include "agent/providers/signing/jwt.h"
@@ -98,99 +91,6 @@ TEST(AwsSigV4, RefusesWhatWouldBreakTheHeader) {
     request.url = "https://iam.amazonaws.com/";
     EXPECT_FALSE(SignAwsSigV4(identity, absl::UnixEpoch(), &request).ok()) << bad;
   }
-}
-
-class JwtTest : public testing::Test {
- protected:
-  ~JwtTest() override { EVP_PKEY_free(key_); }
-  base::Secret Pem(EVP_PKEY* key) {
-    EVP_PKEY_free(key_);
-    key_ = key;
-    BIO* bio = BIO_new(BIO_s_mem());
-    PEM_write_bio_PrivateKey(bio, key, nullptr, nullptr, 0, nullptr, nullptr);
-    char* data = nullptr;
-    const long size = BIO_get_mem_data(bio, &data);
-    base::Secret pem(absl::string_view(data, static_cast<size_t>(size)));
-    BIO_free(bio);
-    return pem;
-  }
-  static JwtContent Content() {
-    JwtContent content;
-    content.header = {{"kid", "k1"}};
-    content.claims = {{"iss", "12\"34"}};
-    content.issued_at = absl::FromUnixSeconds(1700000000);
-    content.expires_at = absl::FromUnixSeconds(1700000540);
-    return content;
-  }
-  bool Verifies(const std::string& message, std::string signature) {
-    if (EVP_PKEY_get_base_id(key_) == EVP_PKEY_EC) {
-      if (signature.size() != 64) return false;
-      const auto* raw = reinterpret_cast<const unsigned char*>(signature.data());
-      ECDSA_SIG* numbers = ECDSA_SIG_new();
-      ECDSA_SIG_set0(numbers, BN_bin2bn(raw, 32, nullptr), BN_bin2bn(raw + 32, 32, nullptr));
-      unsigned char* der = nullptr;
-      const int size = i2d_ECDSA_SIG(numbers, &der);
-      signature.assign(reinterpret_cast<char*>(der), static_cast<size_t>(size));
-      OPENSSL_free(der);
-      ECDSA_SIG_free(numbers);
-    }
-    EVP_MD_CTX* context = EVP_MD_CTX_new();
-    EVP_DigestVerifyInit(context, nullptr, EVP_sha256(), nullptr, key_);
-    const int good = EVP_DigestVerify(
-        context, reinterpret_cast<const unsigned char*>(signature.data()), signature.size(),
-        reinterpret_cast<const unsigned char*>(message.data()), message.size());
-    EVP_MD_CTX_free(context);
-    return good == 1;
-  }
-  void ExpectGood(const absl::StatusOr<base::Secret>& token, const std::string& algorithm) {
-    ASSERT_TRUE(token.ok()) << token.status();
-    const std::vector<std::string> parts = absl::StrSplit(token->Reveal(), '.');
-    ASSERT_EQ(parts.size(), 3U);
-    EXPECT_FALSE(absl::StrContains(token->Reveal(), "=")) << "RFC 7515 wants no padding";
-    std::string header, claims, signature;
-    ASSERT_TRUE(absl::WebSafeBase64Unescape(parts[0], &header));
-    ASSERT_TRUE(absl::WebSafeBase64Unescape(parts[1], &claims));
-    ASSERT_TRUE(absl::WebSafeBase64Unescape(parts[2], &signature));
-    EXPECT_EQ(nlohmann::json::parse(header),
-              (nlohmann::json{{"alg", algorithm}, {"typ", "JWT"}, {"kid", "k1"}}));
-    EXPECT_EQ(nlohmann::json::parse(claims),
-              (nlohmann::json{{"iss", "12\"34"}, {"iat", 1700000000}, {"exp", 1700000540}}));
-    EXPECT_TRUE(Verifies(parts[0] + "." + parts[1], signature));
-    EXPECT_FALSE(Verifies(parts[0] + "." + parts[1] + "x", signature));
-  }
-
-  EVP_PKEY* key_ = nullptr;
-};
-
-TEST_F(JwtTest, Rs256) {
-  const base::Secret pem = Pem(EVP_RSA_gen(2048));
-  ExpectGood(SignJwt(JwtSignature::kRs256, pem, Content()), "RS256");
-}
-
-TEST_F(JwtTest, Es256) {
-  const base::Secret pem = Pem(EVP_EC_gen("P-256"));
-  for (int i = 0; i < 20; ++i) {  // signatures of odd lengths too
-    ExpectGood(SignJwt(JwtSignature::kEs256, pem, Content()), "ES256");
-  }
-}
-
-TEST_F(JwtTest, WrongKeysAreRefusedWithoutBeingShown) {
-  const base::Secret weak = Pem(EVP_RSA_gen(1024));
-  const base::Secret curve = Pem(EVP_EC_gen("P-384"));
-  const base::Secret rsa = Pem(EVP_RSA_gen(2048));
-  const base::Secret text("-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n");
-  const std::pair<JwtSignature, const base::Secret*> cases[] = {{JwtSignature::kRs256, &weak},
-                                                                {JwtSignature::kRs256, &curve},
-                                                                {JwtSignature::kEs256, &curve},
-                                                                {JwtSignature::kEs256, &rsa},
-                                                                {JwtSignature::kRs256, &text}};
-  for (const auto& [signature, pem] : cases) {
-    const auto token = SignJwt(signature, *pem, Content());
-    ASSERT_EQ(token.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_FALSE(absl::StrContains(token.status().message(), "BEGIN"));
-    EXPECT_FALSE(absl::StrContains(token.status().message(), "c2VjcmV0"));
-  }
-  EXPECT_FALSE(SignJwt(JwtSignature::kRs256, base::Secret(), Content()).ok());
 }
 
 }  // namespace

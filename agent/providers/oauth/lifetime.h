@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lifetimes in the ways in which servers state them. Pure; takes hostile input. What makes no sense
+// counts as unstated: InfiniteDuration.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <optional>
+
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "keyturn/v1/resources.pb.h"
+
+namespace keyturn::providers {
+
+// More than zero and at most 366 days; longer ones are cut to that. `now` is the server's time as
+// far as it is known, for those that state a moment. JWT_EXP and FIXED count as seconds here.
+absl::Duration ReadLifetime(const nlohmann::json& stated, v1::OAuthQuirks::LifetimeUnit unit,
+                            absl::Time now);
+
+// Of a JWT, by its claim `exp`. Nothing of it is verified: it is not us who trust it.
+absl::Duration JwtLifetime(absl::string_view token, absl::Time now);
+
+// RFC 9110 section 5.6.7, the obsolete forms too.
+std::optional<absl::Time> ParseHttpDate(absl::string_view text);
+
+}  // namespace keyturn::providers
