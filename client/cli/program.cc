@@ -69,7 +69,7 @@ void AddGlobalOptions(CLI::App& program, Session& session) {
       ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json"}));
   AddDurationOption(program, "--timeout", options.timeout,
-                    "The longest a command may take [30s; rotate, refresh: 5m; disown: 1m; rotate "
+                    "The longest a command may take [30s; rotate, refresh: 5m; login: 10m; disown: 1m; rotate "
                     "--wait: no limit]",
                     &options.timeout_given);
   program.add_flag("--no-color", options.no_color, "No bold headers on a terminal");
@@ -90,6 +90,7 @@ void AddCommands(CLI::App& program, Session& session) {
   AddDisownCommand(program, session);
   AddCalendarCommand(program, session);
   AddRefreshCommand(program, session);
+  AddLoginCommand(program, session);
   AddTestCommand(program, session);
   AddRevokeCommand(program, session);
   AddWatchCommand(program, session);

@@ -82,6 +82,14 @@ absl::Status ExchangeFailed(const providers::TokenReply& reply) {
   }
 }
 
+absl::Status ByDeviceOnly(absl::string_view name) {
+  return base::WithReason(
+      absl::FailedPreconditionError(absl::StrCat("the grant of \"", name,
+                                                 "\" is device_code: keyturn login ", name,
+                                                 " --device")),
+      "LOGIN_BY_DEVICE", {{"credential", std::string(name)}});
+}
+
 absl::Status NoSuchLogin() {
   return base::WithReason(
       absl::FailedPreconditionError("this login is over: it took longer than 10 minutes, another "

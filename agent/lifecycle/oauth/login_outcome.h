@@ -15,6 +15,8 @@ absl::Status RefusedInBrowser(absl::string_view error);
 // Of a token request for a code or a device code that brought no tokens.
 absl::Status ExchangeFailed(const providers::TokenReply& reply);
 
+// Asked for a browser, of a credential whose grant knows none.
+absl::Status ByDeviceOnly(absl::string_view name);
 absl::Status NoSuchLogin();
 absl::Status LoginExpired();
 // Refused as a forgery or a mix-up, before anything was sent.

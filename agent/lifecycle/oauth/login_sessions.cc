@@ -40,6 +40,7 @@ void LoginSessions::Start(const std::string& name, const std::string& redirect_u
   const bool device = redirect_uri.empty();
   if (!device) {
     if (absl::Status odd = CheckRedirectUri(redirect_uri); !odd.ok()) return done(odd);
+    if (spec.grant() == v1::DEVICE_CODE) return done(ByDeviceOnly(name));
   }
   auto server = ServerConfigFor(env_.ledger, state);
   if (!server.ok()) {
