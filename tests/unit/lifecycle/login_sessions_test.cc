@@ -322,7 +322,7 @@ TEST_F(LoginTest, TokensAreStoredBeforeTheLoginIsOver) {
   house_.store.faults().FailAllCommits(std::nullopt);
   house_.Advance(absl::Seconds(5));
   ASSERT_TRUE(answer->has_value());
-  EXPECT_TRUE((*answer)->ok()) << (*answer)->status();
+  EXPECT_TRUE((**answer).ok()) << (**answer).status();
   EXPECT_TRUE(house_.endpoint.Accepts(Now()));
 }
 
@@ -344,8 +344,8 @@ TEST_F(LoginTest, ADeviceIsAskedAboutUntilThePersonDecided) {
   house_.endpoint.DecideDevices(true);
   house_.Advance(absl::Seconds(11));
   ASSERT_TRUE(answer->has_value());
-  ASSERT_TRUE((*answer)->ok()) << (*answer)->status();
-  EXPECT_TRUE((*answer)->has_refresh_token());
+  ASSERT_TRUE((**answer).ok()) << (**answer).status();
+  EXPECT_TRUE((**answer)->has_refresh_token());
   EXPECT_TRUE(house_.endpoint.Accepts(Now()));
   const int polls = house_.endpoint.polls();
   house_.Advance(absl::Minutes(4));
