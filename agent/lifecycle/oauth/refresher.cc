@@ -166,7 +166,7 @@ void Refresher::RefreshNow(const std::string& name, Done done) {
                              "the grant. The next "
                              "attempt is planned for ",
                              absl::FormatTime(absl::RFC3339_sec, NextAt(name), absl::UTCTimeZone()),
-                             "; a new refresh token ends the doubt: keyturn put ", name)),
+                             "; new consent ends the doubt: ", ConsentCommand(*state))),
                          "REFRESH_IN_DOUBT", {{"credential", name}}));
     return;
   }
@@ -212,9 +212,9 @@ void Refresher::Attempt(const std::string& name) {
   if (UsesRefreshToken(state->record.spec) &&
       (!state->refresh || state->refresh->refresh_token.empty() || state->refresh->needs_consent)) {
     token.failures = 1;  // so that gets are answered at once until a person has acted
-    token.last_error = NeedsConsent(name);
+    token.last_error = NeedsConsent(*state);
     Alert(name, FailureCode::kNeedsConsent, "no_refresh_token", 0, absl::InfinitePast(),
-          absl::StrCat("keyturn put ", name));
+          ConsentCommand(*state));
     Land(name, token.last_error);
     return;
   }

@@ -38,7 +38,9 @@ struct Surroundings {
 };
 
 // The error for a credential whose refresh token is missing or refused.
-absl::Status NeedsConsent(const std::string& name);
+absl::Status NeedsConsent(const CredentialState& state);
+// The command that ends that.
+std::string ConsentCommand(const CredentialState& state);
 
 class Refresher {
  public:
