@@ -33,8 +33,7 @@ bool OpenBrowser(const std::string& url) {
   posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
   posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
   pid_t pid = 0;
-  const int failed =
-      posix_spawnp(&pid, program.c_str(), &actions, nullptr, arguments, environ);
+  const int failed = posix_spawnp(&pid, program.c_str(), &actions, nullptr, arguments, environ);
   posix_spawn_file_actions_destroy(&actions);
   return failed == 0;
 }

@@ -29,9 +29,9 @@ std::string NextAfterUnreachable(const absl::Status& status) {
 std::string NextAfterPrecondition(const ErrorContext& context, const std::string& reason) {
   const std::string name = context.name.empty() ? "NAME" : context.name;
   if (absl::StrContains(reason, "CONSENT")) {
-    return absl::StrCat(
-        "have a person give consent: keyturn login ", name,
-        "; or store a refresh token that was got elsewhere: keyturn put ", name, " < FILE");
+    return absl::StrCat("have a person give consent: keyturn login ", name,
+                        "; or store a refresh token that was got elsewhere: keyturn put ", name,
+                        " < FILE");
   }
   if (absl::StrContains(reason, "VALUE")) {
     return absl::StrCat("store its first value: keyturn put ", name, " < FILE");

@@ -73,8 +73,7 @@ class Login {
     return admin_.StartLogin(request, session_.TimeoutOr(absl::Minutes(1)));
   }
 
-  Finished Finish(const Started& started, absl::string_view redirected_to,
-                  absl::Duration timeout) {
+  Finished Finish(const Started& started, absl::string_view redirected_to, absl::Duration timeout) {
     v1::FinishLoginRequest request;
     request.set_login_id(started->login_id());
     request.set_redirected_to(std::string(redirected_to));
@@ -85,9 +84,8 @@ class Login {
 
   absl::Time Deadline(const Started& started) const {
     const absl::Time over = absl::FromUnixSeconds(started->expires_at().seconds());
-    return session_.options.timeout_given
-               ? std::min(over, absl::Now() + session_.options.timeout)
-               : over;
+    return session_.options.timeout_given ? std::min(over, absl::Now() + session_.options.timeout)
+                                          : over;
   }
 
   Finished InBrowser() {
@@ -113,17 +111,17 @@ class Login {
   }
 
   Finished ByHand() {
-    const Started started = Start(!options_.redirect_uri.empty() ? options_.redirect_uri
-                                  : options_.port != 0
-                                      ? absl::StrCat("http://127.0.0.1:", options_.port, "/callback")
-                                      : kNobody);
+    const Started started =
+        Start(!options_.redirect_uri.empty() ? options_.redirect_uri
+              : options_.port != 0 ? absl::StrCat("http://127.0.0.1:", options_.port, "/callback")
+                                   : kNobody);
     if (!started.ok()) return started.status();
     Say(absl::StrCat(
         "Open this address in any browser and consent:\n\n  ",
         Printable(started->authorization_url()),
         "\n\nThe browser then goes to an address that it may fail to load. Copy that address.\n"));
-    const auto address = isatty(STDIN_FILENO) == 1 ? AskHidden("address (not shown): ")
-                                                   : ReadValue(STDIN_FILENO);
+    const auto address =
+        isatty(STDIN_FILENO) == 1 ? AskHidden("address (not shown): ") : ReadValue(STDIN_FILENO);
     if (!address.ok()) return address.status();
     const Progress progress("getting the tokens");
     return Finish(started, address->Reveal(), session_.TimeoutOr(kExchange));
@@ -132,20 +130,18 @@ class Login {
   Finished OnDevice() {
     const Started started = Start("");
     if (!started.ok()) return started.status();
-    std::string text = absl::StrCat("On any device, open\n\n  ",
-                                    Printable(started->verification_uri()),
-                                    "\n\nand enter the code\n\n  ",
-                                    Printable(started->user_code()), "\n\n");
+    std::string text =
+        absl::StrCat("On any device, open\n\n  ", Printable(started->verification_uri()),
+                     "\n\nand enter the code\n\n  ", Printable(started->user_code()), "\n\n");
     if (!started->verification_uri_complete().empty()) {
-      absl::StrAppend(&text, "With the code in it: ",
-                      Printable(started->verification_uri_complete()), "\n\n");
+      absl::StrAppend(
+          &text, "With the code in it: ", Printable(started->verification_uri_complete()), "\n\n");
     }
     Say(text);
     const Progress progress("waiting for consent");
     const absl::Duration left = Deadline(started) - absl::Now();
     // Time for the agent to say itself that the code ran out.
-    return Finish(started, "",
-                  session_.options.timeout_given ? left : left + absl::Minutes(1));
+    return Finish(started, "", session_.options.timeout_given ? left : left + absl::Minutes(1));
   }
 
   const Options& options_;
@@ -158,10 +154,11 @@ std::string Explain(const std::string& name, const v1::FinishLoginResponse& resp
       absl::StrCat(name, ": logged in; version ", response.version(), " expires ",
                    TimeWord(response.has_expires_at(), response.expires_at(), absl::Now()), "\n");
   if (!response.has_refresh_token()) {
-    absl::StrAppend(&text,
-                    "the server gave no refresh token: the next login is due when this one expires. "
-                    "Many servers give one only for a scope such as offline_access, or for "
-                    "`authorization_params: { access_type: offline, prompt: consent }`\n");
+    absl::StrAppend(
+        &text,
+        "the server gave no refresh token: the next login is due when this one expires. "
+        "Many servers give one only for a scope such as offline_access, or for "
+        "`authorization_params: { access_type: offline, prompt: consent }`\n");
   }
   if (!response.granted_scopes().empty()) {
     absl::StrAppend(&text, "granted scopes, other than those asked for: ",
@@ -218,7 +215,8 @@ void AddLoginCommand(CLI::App& program, Session& session) {
       "callback, where this command waits for it; the agent turns what it brings into tokens and\n"
       "stores them. A login takes at most 10 minutes; an earlier one of the same credential ends.\n"
       "Without --device, a credential with grant device_code is logged in by device all the same.\n"
-      "The exit code is 4 when consent was denied or the server refused, 1 when the time ran out or\n"
+      "The exit code is 4 when consent was denied or the server refused, 1 when the time ran out "
+      "or\n"
       "the address was not this login's.\n"
       "\n"
       "Examples:\n"

@@ -40,9 +40,10 @@ constexpr Page kWorked = {200, "You are logged in",
                           "Keyturn has stored what it needs. You can close this window."};
 constexpr Page kFailed = {200, "The login did not work",
                           "The command line says why. You can close this window."};
-constexpr Page kForeign = {400, "This does not belong to the login",
-                           "It is from an earlier login, or from somebody else. Nothing was changed. "
-                           "Open the address that the command line shows."};
+constexpr Page kForeign = {
+    400, "This does not belong to the login",
+    "It is from an earlier login, or from somebody else. Nothing was changed. "
+    "Open the address that the command line shows."};
 constexpr Page kTwice = {409, "This login is over",
                          "The command line says how it went. You can close this window."};
 constexpr Page kNothing = {404, "There is nothing here", "Keyturn waits for a login."};
@@ -81,8 +82,7 @@ MHD_Result Send(MHD_Connection* connection, const Page& page) {
 }
 
 absl::Status SocketError(absl::string_view what) {
-  return absl::UnavailableError(
-      absl::StrCat(what, ": ", std::generic_category().message(errno)));
+  return absl::UnavailableError(absl::StrCat(what, ": ", std::generic_category().message(errno)));
 }
 
 // One request; `uri` is as it came, undecoded, and holds the code.
@@ -100,9 +100,7 @@ class MicrohttpdListener final : public RedirectListener {
   MicrohttpdListener& operator=(const MicrohttpdListener&) = delete;
 
   absl::Status Listen(uint16_t port);
-  std::string redirect_uri() const override {
-    return absl::StrCat("http://", authority_, kPath);
-  }
+  std::string redirect_uri() const override { return absl::StrCat("http://", authority_, kPath); }
   void Expect(absl::string_view authorization_url) override;
   absl::StatusOr<SecretString> Await(absl::Time deadline) override;
   void Show(bool worked) override;
@@ -146,9 +144,9 @@ absl::Status MicrohttpdListener::Listen(uint16_t port) {
   socklen_t size = sizeof(address);
   if (bind(fd, reinterpret_cast<const sockaddr*>(&address), size) != 0 || listen(fd, 16) != 0 ||
       getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) != 0) {
-    absl::Status status = SocketError(
-        port == 0 ? "cannot listen on 127.0.0.1"
-                  : absl::StrCat("cannot listen on 127.0.0.1, port ", port));
+    absl::Status status =
+        SocketError(port == 0 ? "cannot listen on 127.0.0.1"
+                              : absl::StrCat("cannot listen on 127.0.0.1, port ", port));
     close(fd);
     return status;
   }
@@ -168,8 +166,7 @@ void MicrohttpdListener::Expect(absl::string_view authorization_url) {
   const size_t query = authorization_url.find('?');
   absl::MutexLock lock(&mutex_);
   if (query == absl::string_view::npos) return;
-  for (const absl::string_view param :
-       absl::StrSplit(authorization_url.substr(query + 1), '&')) {
+  for (const absl::string_view param : absl::StrSplit(authorization_url.substr(query + 1), '&')) {
     if (absl::StartsWith(param, "state=") && param.size() > 6) state_ = std::string(param);
   }
 }

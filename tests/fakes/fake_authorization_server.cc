@@ -49,8 +49,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
     uint64_t generation = 0;
   };
 
-  Server(Options o, base::Clock& c, base::Executor& e)
-      : options(o), clock(c), executor(e) {}
+  Server(Options o, base::Clock& c, base::Executor& e) : options(o), clock(c), executor(e) {}
 
   // To whoever asked, unless that process has died meanwhile.
   template <class Done, class Reply>

@@ -85,8 +85,8 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   void InjectNext(TokenFault fault);
   // Asked for each request for which nothing was injected.
   void SetFaults(std::function<TokenFault()> pick);
-  // What revocations are answered with. OK, as at first: they end the token, and a refresh token its
-  // grant.
+  // What revocations are answered with. OK, as at first: they end the token, and a refresh token
+  // its grant.
   void SetRevocation(absl::Status status);
   // What the next Try is answered with; else 200 or 401, as Accepts says.
   void AnswerNextTry(absl::StatusOr<int> answer);

@@ -26,9 +26,9 @@ constexpr size_t kRedirectUriMax = 2048;
 constexpr size_t kRedirectedMax = 16 * 1024;
 
 // What the protocol itself says is not for the specification to change.
-constexpr std::array<absl::string_view, 7> kOurs = {"response_type", "client_id",      "redirect_uri",
-                                                    "state",         "code_challenge", "dpop_jkt",
-                                                    "code_challenge_method"};
+constexpr std::array<absl::string_view, 7> kOurs = {
+    "response_type",  "client_id", "redirect_uri",         "state",
+    "code_challenge", "dpop_jkt",  "code_challenge_method"};
 
 std::string PercentEncoded(absl::string_view text) {
   std::string encoded;

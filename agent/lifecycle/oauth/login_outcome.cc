@@ -14,8 +14,9 @@ using providers::TokenOutcome;
 
 // RFC 6749 section 4.1.2.1, RFC 8707 section 2, OpenID Connect Core section 3.1.2.6.
 constexpr std::array<absl::string_view, 8> kConfiguration = {
-    "invalid_request",           "unauthorized_client",   "invalid_target", "invalid_scope",
-    "unsupported_response_type", "request_not_supported", "invalid_client", "registration_not_supported"};
+    "invalid_request", "unauthorized_client",       "invalid_target",
+    "invalid_scope",   "unsupported_response_type", "request_not_supported",
+    "invalid_client",  "registration_not_supported"};
 constexpr std::array<absl::string_view, 4> kPerson = {
     "login_required", "interaction_required", "consent_required", "account_selection_required"};
 
@@ -54,8 +55,9 @@ absl::Status RefusedInBrowser(absl::string_view error) {
         "the server refused the request (", error,
         "); compare client_id, scopes and the redirect address with what is registered there"));
   }
-  return Refused("the server refused the request with an error that no standard knows; the page in "
-                 "the browser may say more");
+  return Refused(
+      "the server refused the request with an error that no standard knows; the page in "
+      "the browser may say more");
 }
 
 absl::Status ExchangeFailed(const providers::TokenReply& reply) {
@@ -63,8 +65,9 @@ absl::Status ExchangeFailed(const providers::TokenReply& reply) {
     case TokenOutcome::kDenied:
       return reply.cause == "expired_token" ? LoginExpired() : Denied();
     case TokenOutcome::kInvalidGrant:
-      return Refused("the server does not accept the code: it was used before, is too old, or was "
-                     "meant for another client; begin the login again");
+      return Refused(
+          "the server does not accept the code: it was used before, is too old, or was "
+          "meant for another client; begin the login again");
     case TokenOutcome::kClientRefused:
       return Refused(absl::StrCat("the server refuses the client (", reply.cause,
                                   "); compare client_id, client_secret and client_auth with what "
@@ -84,9 +87,8 @@ absl::Status ExchangeFailed(const providers::TokenReply& reply) {
 
 absl::Status ByDeviceOnly(absl::string_view name) {
   return base::WithReason(
-      absl::FailedPreconditionError(absl::StrCat("the grant of \"", name,
-                                                 "\" is device_code: keyturn login ", name,
-                                                 " --device")),
+      absl::FailedPreconditionError(absl::StrCat(
+          "the grant of \"", name, "\" is device_code: keyturn login ", name, " --device")),
       "LOGIN_BY_DEVICE", {{"credential", std::string(name)}});
 }
 

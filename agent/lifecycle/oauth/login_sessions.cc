@@ -185,9 +185,9 @@ absl::Status LoginSessions::ReadCode(Session& session, const base::Secret& redir
         "or somebody tried to slip in another account; begin the login again");
   }
   if (!said->issuer.empty() && !session.issuer.empty() && said->issuer != session.issuer) {
-    return WrongRedirect(absl::StrCat(
-        "another server answered than the one asked (its iss is not ", session.issuer,
-        "); compare issuer with what the server's metadata says"));
+    return WrongRedirect(absl::StrCat("another server answered than the one asked (its iss is not ",
+                                      session.issuer,
+                                      "); compare issuer with what the server's metadata says"));
   }
   if (!said->error.empty()) return RefusedInBrowser(said->error);
   session.code = std::move(said->code);
@@ -204,10 +204,10 @@ void LoginSessions::Exchange(const std::string& id) {
   Session& session = sessions_.at(id);
   const CredentialState* state = env_.ledger.Find(session.credential);
   if (state == nullptr || state->record.spec.oauth().SerializeAsString() != session.spec) {
-    return Decide(id, base::WithReason(
-                          absl::AbortedError("the credential was changed meanwhile; begin the "
-                                             "login again"),
-                          "LOGIN_FAILED"));
+    return Decide(
+        id, base::WithReason(absl::AbortedError("the credential was changed meanwhile; begin the "
+                                                "login again"),
+                             "LOGIN_FAILED"));
   }
   auto request = TokenRequestFor(env_.ledger, *state);
   if (!request.ok()) return Decide(id, request.status());
@@ -256,8 +256,8 @@ void LoginSessions::OnNoTokens(const std::string& id, const TokenReply& reply) {
   if (reply.outcome == TokenOutcome::kPending) {
     session.failures = 0;
     if (reply.retry_after > absl::ZeroDuration()) {
-      session.interval = std::min(
-          kIntervalMax, std::max(session.interval + kSlowDown, reply.retry_after));
+      session.interval =
+          std::min(kIntervalMax, std::max(session.interval + kSlowDown, reply.retry_after));
     }
     return PollAfter(id, session.interval);
   }
@@ -290,8 +290,7 @@ void LoginSessions::OnStored(const std::string& id, const std::vector<std::strin
   Decide(id, std::move(response));
 }
 
-void LoginSessions::Decide(const std::string& id,
-                           absl::StatusOr<v1::FinishLoginResponse> outcome) {
+void LoginSessions::Decide(const std::string& id, absl::StatusOr<v1::FinishLoginResponse> outcome) {
   Session& session = sessions_.at(id);
   if (!session.waiter) {
     session.phase = Phase::kDecided;

@@ -70,8 +70,8 @@ class Refresher {
   // `ended`: there is no token any more, and the next one is got when somebody asks for it.
   void Release(const std::string& name, bool ended);
 
-  // A person has consented: what that brought takes the place of all there was, in doubt or refused,
-  // and `done` comes when it is stored, with the version that is handed out from then on.
+  // A person has consented: what that brought takes the place of all there was, in doubt or
+  // refused, and `done` comes when it is stored, with the version that is handed out from then on.
   // `dpop_key`: what the tokens are bound to; empty: nothing. An exchange under way is thrown away.
   using Stored = absl::AnyInvocable<void(absl::StatusOr<uint64_t>)>;
   void Consented(const std::string& name, providers::TokenReply reply, base::Secret dpop_key,

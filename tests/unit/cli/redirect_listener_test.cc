@@ -53,7 +53,8 @@ class RedirectListenerTest : public testing::Test {
     return reply;
   }
   std::string Get(const std::string& target, const std::string& more = "") {
-    return Send(absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: ", authority_, "\r\n", more, "\r\n"));
+    return Send(
+        absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: ", authority_, "\r\n", more, "\r\n"));
   }
   static bool HasStatus(const std::string& reply, int status) {
     return absl::StartsWith(reply, absl::StrCat("HTTP/1.1 ", status, " "));
@@ -77,8 +78,7 @@ TEST_F(RedirectListenerTest, TakesTheAddressAndShowsHowItWent) {
         [&] { page = Get("/callback?code=s%2Fecret&state=abc-_123", "User-Agent: x\r\n"); });
     const auto address = listener_->Await(absl::Now() + absl::Seconds(10));
     ASSERT_TRUE(address.ok());
-    EXPECT_EQ(address->Reveal(),
-              listener_->redirect_uri() + "?code=s%2Fecret&state=abc-_123");
+    EXPECT_EQ(address->Reveal(), listener_->redirect_uri() + "?code=s%2Fecret&state=abc-_123");
     listener_->Show(worked);
     browser.join();
     EXPECT_TRUE(HasStatus(page, 200)) << page;
@@ -91,35 +91,40 @@ TEST_F(RedirectListenerTest, TakesTheAddressAndShowsHowItWent) {
 }
 
 TEST_F(RedirectListenerTest, WhatIsNotTheLoginsIsRefusedAndChangesNothing) {
-  EXPECT_TRUE(HasStatus(Get("/callback?code=c&state=abc-_123"), 400)) << "before anybody is expected";
+  EXPECT_TRUE(HasStatus(Get("/callback?code=c&state=abc-_123"), 400))
+      << "before anybody is expected";
   listener_->Expect(kUrl);
   for (const char* target : {"/", "/favicon.ico", "/callback/", "/callback2?state=abc-_123",
                              "//callback?state=abc-_123", "/x/../callback?state=abc-_123"}) {
     EXPECT_TRUE(HasStatus(Get(target), 404)) << target;
   }
-  for (const char* target : {"/callback", "/callback?", "/callback?code=c", "/callback?code=c&state=",
-                             "/callback?code=c&state=abc-_1234", "/callback?code=c&Xstate=abc-_123",
-                             "/callback?code=c&state=abc-_12", "/callback?error=e&state=<script>"}) {
+  for (const char* target : {"/callback", "/callback?", "/callback?code=c",
+                             "/callback?code=c&state=", "/callback?code=c&state=abc-_1234",
+                             "/callback?code=c&Xstate=abc-_123", "/callback?code=c&state=abc-_12",
+                             "/callback?error=e&state=<script>"}) {
     const std::string page = Get(target);
     EXPECT_TRUE(HasStatus(page, 400)) << target;
     EXPECT_FALSE(absl::StrContains(page, "<script>"));
   }
   for (const char* method : {"POST", "PUT", "HEAD", "OPTIONS", "DELETE"}) {
-    EXPECT_TRUE(HasStatus(Send(absl::StrCat(method, " /callback?code=c&state=abc-_123 HTTP/1.1\r\nHost: ",
-                                            authority_, "\r\nContent-Length: 0\r\n\r\n")),
-                          405))
+    EXPECT_TRUE(HasStatus(
+        Send(absl::StrCat(method, " /callback?code=c&state=abc-_123 HTTP/1.1\r\nHost: ", authority_,
+                          "\r\nContent-Length: 0\r\n\r\n")),
+        405))
         << method;
   }
-  EXPECT_TRUE(HasStatus(Send("GET /callback?code=c&state=abc-_123 HTTP/1.1\r\nHost: evil.example.com"
-                             "\r\n\r\n"),
-                        404));
+  EXPECT_TRUE(
+      HasStatus(Send("GET /callback?code=c&state=abc-_123 HTTP/1.1\r\nHost: evil.example.com"
+                     "\r\n\r\n"),
+                404));
   EXPECT_TRUE(Untouched());
 }
 
 TEST_F(RedirectListenerTest, BearsWhatIsNoHttp) {
   listener_->Expect(kUrl);
   EXPECT_FALSE(HasStatus(Get("/callback?state=abc-_123&code=" + std::string(100'000, 'x')), 200));
-  EXPECT_FALSE(HasStatus(Get("/callback?state=abc-_123", "A: " + std::string(100'000, 'x') + "\r\n"), 200));
+  EXPECT_FALSE(
+      HasStatus(Get("/callback?state=abc-_123", "A: " + std::string(100'000, 'x') + "\r\n"), 200));
   EXPECT_FALSE(HasStatus(Send("POST /callback?state=abc-_123 HTTP/1.1\r\nHost: " + authority_ +
                               "\r\nContent-Length: 1000000\r\n\r\n" + std::string(1'000'000, 'x')),
                          200));

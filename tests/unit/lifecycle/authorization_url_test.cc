@@ -58,15 +58,16 @@ TEST(AuthorizationUrlTest, WhatIsStatedForTheAddressGoesBeforeWhatIsStatedForThe
 }
 
 TEST(AuthorizationUrlTest, BrowsersComeBackToThisHostOrOverTls) {
-  for (const char* good : {"http://127.0.0.1:1/callback", "http://127.0.0.1/", "http://localhost:65535",
-                           "http://[::1]:80/x", "http://[::1]/x", "https://tools.example.com/cb"}) {
+  for (const char* good :
+       {"http://127.0.0.1:1/callback", "http://127.0.0.1/", "http://localhost:65535",
+        "http://[::1]:80/x", "http://[::1]/x", "https://tools.example.com/cb"}) {
     EXPECT_TRUE(CheckRedirectUri(good).ok()) << good;
   }
-  for (const char* bad : {"", "http://example.com/cb", "http://127.0.0.1.example.com/", "https://",
-                          "https:///cb", "http://127.0.0.1:0/", "http://127.0.0.1:65536/",
-                          "http://127.0.0.1:8x/", "http://localhost@example.com/", "ftp://127.0.0.1/",
-                          "http://127.0.0.1:80/cb?x=1", "https://a/cb#f", "https://a/c b",
-                          "javascript:alert(1)", "urn:ietf:wg:oauth:2.0:oob"}) {
+  for (const char* bad :
+       {"", "http://example.com/cb", "http://127.0.0.1.example.com/", "https://", "https:///cb",
+        "http://127.0.0.1:0/", "http://127.0.0.1:65536/", "http://127.0.0.1:8x/",
+        "http://localhost@example.com/", "ftp://127.0.0.1/", "http://127.0.0.1:80/cb?x=1",
+        "https://a/cb#f", "https://a/c b", "javascript:alert(1)", "urn:ietf:wg:oauth:2.0:oob"}) {
     EXPECT_FALSE(CheckRedirectUri(bad).ok()) << bad;
   }
   EXPECT_FALSE(CheckRedirectUri(absl::StrCat("https://a/", std::string(2048, 'x'))).ok());

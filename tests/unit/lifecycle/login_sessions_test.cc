@@ -28,10 +28,11 @@ using Started = absl::StatusOr<v1::StartLoginResponse>;
 using Finished = absl::StatusOr<v1::FinishLoginResponse>;
 
 std::string Yaml(const std::string& grant, const std::string& more = "") {
-  return absl::StrCat("credentials:\n  crm/token:\n    oauth:\n      issuer: https://crm.example.com\n"
-                      "      token_url: https://crm.example.com/token\n"
-                      "      client_id: app\n      client_auth: none\n      grant: ",
-                      grant, "\n", more);
+  return absl::StrCat(
+      "credentials:\n  crm/token:\n    oauth:\n      issuer: https://crm.example.com\n"
+      "      token_url: https://crm.example.com/token\n"
+      "      client_id: app\n      client_auth: none\n      grant: ",
+      grant, "\n", more);
 }
 
 std::string Param(const std::string& url, const std::string& name) {
@@ -77,9 +78,9 @@ class LoginTest : public testing::Test {
   // Where the browser goes after consent.
   std::string Consent(const v1::StartLoginResponse& started) {
     const std::string& url = started.authorization_url();
-    return absl::StrCat(kUri, "?code=",
-                        house_.endpoint.Consent("app", kUri, Param(url, "code_challenge")),
-                        "&state=", Param(url, "state"));
+    return absl::StrCat(
+        kUri, "?code=", house_.endpoint.Consent("app", kUri, Param(url, "code_challenge")),
+        "&state=", Param(url, "state"));
   }
   static std::string Reason(const Finished& finished) { return base::ReasonOf(finished.status()); }
   std::string Now() { return house_.Published("crm/token"); }
@@ -92,8 +93,9 @@ TEST_F(LoginTest, TheBrowsersCodeBecomesTokensThatAreKeptFresh) {
   EXPECT_EQ(house_.log.Count({"NEEDS_CONSENT"}), 1);
   const Started started = Start();
   ASSERT_TRUE(started.ok()) << started.status();
-  EXPECT_TRUE(absl::StartsWith(started->authorization_url(),
-                               "https://crm.example.com/authorize?response_type=code&client_id=app"));
+  EXPECT_TRUE(
+      absl::StartsWith(started->authorization_url(),
+                       "https://crm.example.com/authorize?response_type=code&client_id=app"));
   EXPECT_EQ(Param(started->authorization_url(), "code_challenge_method"), "S256");
   EXPECT_GE(Param(started->authorization_url(), "state").size(), 43u);
   const Finished finished = FinishNow(started->login_id(), Consent(*started));
@@ -126,7 +128,8 @@ TEST_F(LoginTest, ALoginIsOverAfterOneUse) {
 
 TEST_F(LoginTest, ForgedRedirectsAreRefusedBeforeAnythingIsSent) {
   Use("authorization_code");
-  for (const std::string tail : {"&iss=https%3A%2F%2Fevil.example.com", "x", "&state=y", "&error=e"}) {
+  for (const std::string tail :
+       {"&iss=https%3A%2F%2Fevil.example.com", "x", "&state=y", "&error=e"}) {
     const Started started = Start();
     ASSERT_TRUE(started.ok());
     const int before = house_.endpoint.requests();
@@ -137,7 +140,8 @@ TEST_F(LoginTest, ForgedRedirectsAreRefusedBeforeAnythingIsSent) {
     EXPECT_FALSE(absl::StrContains(finished.status().message(), "evil"));
   }
   const Started started = Start();
-  EXPECT_EQ(Reason(FinishNow(started->login_id(), absl::StrCat(kUri, "?code=c"))), "LOGIN_MISMATCH");
+  EXPECT_EQ(Reason(FinishNow(started->login_id(), absl::StrCat(kUri, "?code=c"))),
+            "LOGIN_MISMATCH");
   EXPECT_EQ(Now(), "");
 }
 
@@ -145,7 +149,8 @@ TEST_F(LoginTest, TheRightIssuerIsAccepted) {
   Use("authorization_code");
   const Started started = Start();
   EXPECT_TRUE(
-      FinishNow(started->login_id(), Consent(*started) + "&iss=https%3A%2F%2Fcrm.example.com").ok());
+      FinishNow(started->login_id(), Consent(*started) + "&iss=https%3A%2F%2Fcrm.example.com")
+          .ok());
 }
 
 TEST_F(LoginTest, WhatTheServerSaysInTheBrowserIsExplained) {
@@ -197,7 +202,8 @@ TEST_F(LoginTest, ACodeThatTheServerDoesNotTakeIsExplained) {
 TEST_F(LoginTest, ABusyServerIsAskedAgainWithTheSameCode) {
   Use("authorization_code");
   const Started started = Start();
-  house_.endpoint.InjectNext({.kind = TokenFault::Kind::kTransient, .retry_after = absl::Seconds(3)});
+  house_.endpoint.InjectNext(
+      {.kind = TokenFault::Kind::kTransient, .retry_after = absl::Seconds(3)});
   EXPECT_TRUE(FinishNow(started->login_id(), Consent(*started)).ok());
 }
 
@@ -279,14 +285,12 @@ TEST_F(LoginTest, ARefreshUnderWayDoesNotOverwriteWhatConsentBrought) {
   ASSERT_TRUE(FinishNow(first->login_id(), Consent(*first)).ok());
   const Started again = Start();
   const std::string address = Consent(*again);
-  house_.endpoint.InjectNext(
-      {.kind = TokenFault::Kind::kLateEffect, .late_by = absl::Seconds(5)});
+  house_.endpoint.InjectNext({.kind = TokenFault::Kind::kLateEffect, .late_by = absl::Seconds(5)});
   std::optional<absl::Status> refreshed;
   v1::RefreshRequest request;
   request.set_name("crm/token");
-  house_.keeper().Refresh(request, [&](const absl::StatusOr<v1::RefreshResponse>& r) {
-    refreshed = r.status();
-  });
+  house_.keeper().Refresh(
+      request, [&](const absl::StatusOr<v1::RefreshResponse>& r) { refreshed = r.status(); });
   house_.Advance(absl::Milliseconds(1));
   ASSERT_TRUE(FinishNow(again->login_id(), address).ok());
   EXPECT_TRUE(refreshed.has_value() && refreshed->ok());  // what it waited for is there
