@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/lifecycle/oauth/login_sessions.h"
 
+#include <google/protobuf/util/message_differencer.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -16,6 +18,7 @@
 namespace keyturn::lifecycle::oauth {
 namespace {
 
+using google::protobuf::util::MessageDifferencer;
 using providers::TokenOutcome;
 using providers::TokenReply;
 
@@ -60,7 +63,7 @@ void LoginSessions::Start(const std::string& name, const std::string& redirect_u
         "TOO_MANY_LOGINS"));
   }
   session.credential = name;
-  spec.SerializeToString(&session.spec);
+  session.spec = spec;
   session.device = device;
   session.redirect_uri = redirect_uri;
   session.issuer = spec.issuer();
@@ -203,7 +206,7 @@ void LoginSessions::PollAfter(const std::string& id, absl::Duration wait) {
 void LoginSessions::Exchange(const std::string& id) {
   Session& session = sessions_.at(id);
   const CredentialState* state = env_.ledger.Find(session.credential);
-  if (state == nullptr || state->record.spec.oauth().SerializeAsString() != session.spec) {
+  if (state == nullptr || !MessageDifferencer::Equals(state->record.spec.oauth(), session.spec)) {
     return Decide(
         id, base::WithReason(absl::AbortedError("the credential was changed meanwhile; begin the "
                                                 "login again"),

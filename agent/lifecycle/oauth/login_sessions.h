@@ -49,7 +49,7 @@ class LoginSessions {
   };
   struct Session {
     std::string credential;
-    std::string spec;  // as it was at the beginning
+    v1::OAuthSpec spec;  // as it was at the beginning
     Phase phase = Phase::kStarting;
     bool device = false;
     std::string redirect_uri;
