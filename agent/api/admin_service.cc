@@ -34,6 +34,8 @@ AdminService::AdminService(lifecycle::Lifecycle& lifecycle, audit::AuditSink& au
                            const AgentFacts& facts, ConnectionPolicy& policy)
     : lifecycle_(lifecycle), audit_(audit), facts_(facts), policy_(policy) {
   SetMessageAllocatorFor_Put(WipingMessages<v1::PutRequest, v1::PutResponse>::Instance());
+  SetMessageAllocatorFor_FinishLogin(
+      WipingMessages<v1::FinishLoginRequest, v1::FinishLoginResponse>::Instance());
 }
 
 absl::Status AdminService::Authorize(const char* method, absl::string_view name,

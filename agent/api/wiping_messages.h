@@ -29,9 +29,14 @@ inline void WipeSecrets(v1::WatchResponse& response) {
 inline void WipeSecrets(v1::PutRequest& request) {
   for (v1::Field& field : *request.mutable_fields()) base::Wipe(*field.mutable_value());
 }
+// The address holds a code that is good until it is used.
+inline void WipeSecrets(v1::FinishLoginRequest& request) {
+  base::Wipe(*request.mutable_redirected_to());
+}
 inline void WipeSecrets(v1::GetRequest&) {}
 inline void WipeSecrets(v1::BatchGetRequest&) {}
 inline void WipeSecrets(v1::PutResponse&) {}
+inline void WipeSecrets(v1::FinishLoginResponse&) {}
 
 template <class Request, class Response>
 class WipingMessages final : public grpc::MessageAllocator<Request, Response> {

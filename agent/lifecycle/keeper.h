@@ -17,6 +17,7 @@
 #include "agent/lifecycle/delivery_queue.h"
 #include "agent/lifecycle/ledger.h"
 #include "agent/lifecycle/lifecycle.h"
+#include "agent/lifecycle/oauth/login_sessions.h"
 #include "agent/lifecycle/oauth/refresher.h"
 #include "agent/lifecycle/resources.h"
 #include "agent/lifecycle/rotation/engine.h"
@@ -159,6 +160,7 @@ class Keeper final : public Lifecycle {
   absl::Status DeleteNow(const v1::DeleteRequest& request);
   absl::Status DeleteCredential(const std::string& name);
   void RefreshOne(const std::string& name, Answer<v1::RefreshResponse> done);
+  absl::Status CheckLogin(const std::string& name) const;
   void RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done);
   // Ends the refresh token, then the access token, at the server; changes nothing here. While the
   // refresher holds still.
@@ -180,6 +182,9 @@ class Keeper final : public Lifecycle {
   DeliveryQueue deliveries_;
   Ledger ledger_;
   oauth::Refresher refresher_;
+  oauth::LoginSessions logins_{{ledger_, deps_.executor, deps_.clock, deps_.random, deps_.failures,
+                                deps_.log, deps_.authorization_server},
+                               refresher_};
   rotation::Engine engine_;
   std::map<std::string, std::shared_ptr<providers::Provider>> providers_;
   std::map<std::string, Plan> plans_;

@@ -74,6 +74,7 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
           [this, name, done = std::move(done)]() mutable { RevokeOne(name, std::move(done)); });
     });
   }
+  logins_.Drop(name);
   refresher_.Hold(name);
   EndTokens(name,
             [this, name, done = std::move(done)](absl::StatusOr<v1::RevokeResponse> ended) mutable {

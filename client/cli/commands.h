@@ -25,6 +25,7 @@ void AddUndoCommand(CLI::App& program, Session& session);
 void AddDisownCommand(CLI::App& program, Session& session);
 void AddCalendarCommand(CLI::App& program, Session& session);
 void AddRefreshCommand(CLI::App& program, Session& session);
+void AddLoginCommand(CLI::App& program, Session& session);
 void AddTestCommand(CLI::App& program, Session& session);
 void AddRevokeCommand(CLI::App& program, Session& session);
 void AddWatchCommand(CLI::App& program, Session& session);

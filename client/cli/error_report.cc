@@ -29,10 +29,9 @@ std::string NextAfterUnreachable(const absl::Status& status) {
 std::string NextAfterPrecondition(const ErrorContext& context, const std::string& reason) {
   const std::string name = context.name.empty() ? "NAME" : context.name;
   if (absl::StrContains(reason, "CONSENT")) {
-    return absl::StrCat(
-        "have a person give consent at the provider, then store the new refresh "
-        "token: keyturn put ",
-        name, " < FILE");
+    return absl::StrCat("have a person give consent: keyturn login ", name,
+                        "; or store a refresh token that was got elsewhere: keyturn put ", name,
+                        " < FILE");
   }
   if (absl::StrContains(reason, "VALUE")) {
     return absl::StrCat("store its first value: keyturn put ", name, " < FILE");
@@ -42,6 +41,12 @@ std::string NextAfterPrecondition(const ErrorContext& context, const std::string
 
 std::string NextStep(const ErrorContext& context, const absl::Status& status) {
   if (IsUnreachable(status)) return NextAfterUnreachable(status);
+  if (const std::string reason = ReasonOf(status);
+      absl::StartsWith(reason, "LOGIN_") || reason == "NO_SUCH_LOGIN") {
+    return absl::StrCat(reason == "LOGIN_REFUSED" ? "correct that, then begin the login again: "
+                                                  : "begin the login again: ",
+                        "keyturn login ", context.name.empty() ? "NAME" : context.name);
+  }
   switch (status.code()) {
     case absl::StatusCode::kNotFound:
       return "keyturn list shows the names there are";

@@ -68,10 +68,11 @@ void AddGlobalOptions(CLI::App& program, Session& session) {
   program.add_option("-o,--output", options.output, "table (for people) or json (for scripts)")
       ->type_name("FORMAT")
       ->check(CLI::IsMember({"table", "json"}));
-  AddDurationOption(program, "--timeout", options.timeout,
-                    "The longest a command may take [30s; rotate, refresh: 5m; disown: 1m; rotate "
-                    "--wait: no limit]",
-                    &options.timeout_given);
+  AddDurationOption(
+      program, "--timeout", options.timeout,
+      "The longest a command may take [30s; rotate, refresh: 5m; login: 10m; disown: 1m; rotate "
+      "--wait: no limit]",
+      &options.timeout_given);
   program.add_flag("--no-color", options.no_color, "No bold headers on a terminal");
   program.set_version_flag("--version", "keyturn " KEYTURN_VERSION);
 }
@@ -90,6 +91,7 @@ void AddCommands(CLI::App& program, Session& session) {
   AddDisownCommand(program, session);
   AddCalendarCommand(program, session);
   AddRefreshCommand(program, session);
+  AddLoginCommand(program, session);
   AddTestCommand(program, session);
   AddRevokeCommand(program, session);
   AddWatchCommand(program, session);

@@ -91,6 +91,14 @@ class SocketAdminClient final : public AdminClient {
                                                     absl::Duration timeout) override {
     return Call<v1::TestRecipeResponse>(&v1::Admin::Stub::TestRecipe, request, timeout, kReads);
   }
+  absl::StatusOr<v1::StartLoginResponse> StartLogin(const v1::StartLoginRequest& request,
+                                                    absl::Duration timeout) override {
+    return Call<v1::StartLoginResponse>(&v1::Admin::Stub::StartLogin, request, timeout, kChanges);
+  }
+  absl::StatusOr<v1::FinishLoginResponse> FinishLogin(const v1::FinishLoginRequest& request,
+                                                      absl::Duration timeout) override {
+    return Call<v1::FinishLoginResponse>(&v1::Admin::Stub::FinishLogin, request, timeout, kChanges);
+  }
   absl::StatusOr<v1::RevokeResponse> Revoke(const v1::RevokeRequest& request,
                                             absl::Duration timeout) override {
     return Call<v1::RevokeResponse>(&v1::Admin::Stub::Revoke, request, timeout, kChanges);

@@ -53,6 +53,10 @@ class AdminClient {
                                                             absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::TestRecipeResponse> TestRecipe(const v1::TestRecipeRequest& request,
                                                             absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::StartLoginResponse> StartLogin(const v1::StartLoginRequest& request,
+                                                            absl::Duration timeout) = 0;
+  virtual absl::StatusOr<v1::FinishLoginResponse> FinishLogin(const v1::FinishLoginRequest& request,
+                                                              absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::RevokeResponse> Revoke(const v1::RevokeRequest& request,
                                                     absl::Duration timeout) = 0;
   virtual absl::StatusOr<v1::TestCredentialResponse> TestCredential(

@@ -40,7 +40,7 @@ _keyturn() {
       mapfile -t COMPREPLY < <(compgen -W "$formats" -- "$current")
       return
       ;;
-    --timeout | --min-remaining | --expires-in | --field | --key-id | -n | --limit | --days | --match | --endpoint | --param) return ;;
+    --timeout | --min-remaining | --expires-in | --field | --key-id | -n | --limit | --days | --match | --endpoint | --param | --port | --redirect-uri) return ;;
   esac
 
   if [[ "$current" == -* ]]; then
@@ -56,6 +56,7 @@ _keyturn() {
       history) options+=" --limit" ;;
       recipes) options+=" --endpoint --manager --credential --param" ;;
       status) options+=" --check" ;;
+      login) options+=" --device --manual --no-browser --port --redirect-uri" ;;
       revoke) options+=" --yes" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$options" -- "$current")
@@ -65,9 +66,9 @@ _keyturn() {
   case "$command" in
     "")
       mapfile -t COMPREPLY < <(compgen -W "apply plan export list show get put delete rotate \
-        calendar undo disown refresh test revoke watch history recipes presets status whoami version" -- "$current")
+        calendar undo disown refresh login test revoke watch history recipes presets status whoami version" -- "$current")
       ;;
-    show | get | put | rotate | undo | disown | refresh | test | revoke | watch | history)
+    show | get | put | rotate | undo | disown | refresh | login | test | revoke | watch | history)
       mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
       ;;
     presets)

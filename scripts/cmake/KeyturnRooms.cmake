@@ -75,7 +75,8 @@ endif()
 
 file(GLOB_RECURSE kt_cli_sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/client/cli/*.cc")
 list(FILTER kt_cli_sources EXCLUDE REGEX "/main\\.cc$")
-keyturn_part(NAME keyturn_cli SOURCES ${kt_cli_sources} LIBS keyturn_client kt_cli11 kt_json)
+keyturn_part(NAME keyturn_cli SOURCES ${kt_cli_sources}
+             LIBS keyturn_client kt_cli11 kt_json kt_microhttpd)
 
 # keyturn_program(NAME MAIN LIB): a program, when its main file exists.
 function(keyturn_program name main)

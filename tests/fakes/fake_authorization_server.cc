@@ -7,7 +7,9 @@
 #include <optional>
 #include <utility>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "agent/base/sha256.h"
 #include "tests/fakes/servers_time.h"
 
 namespace keyturn::fakes {
@@ -28,6 +30,16 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
     std::string client;
     absl::Time expires;
     bool of_grant = false;
+  };
+  struct Code {
+    std::string client;
+    std::string redirect_uri;
+    std::string challenge;
+  };
+  struct DeviceCode {
+    std::string client;
+    absl::Time expires;
+    std::optional<bool> consents;
   };
   struct Call {
     TokenRequest request;
@@ -141,10 +153,63 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
     return issued.back();
   }
 
+  // Whether the code is good: it is spent either way.
+  bool TakeCode(const TokenRequest& request) {
+    const auto found = codes.find(std::string(request.code.Reveal()));
+    if (found == codes.end()) return false;
+    const Code code = found->second;
+    codes.erase(found);
+    base::Sha256 sha;
+    sha.Update(request.code_verifier.Reveal());
+    const std::string challenge =
+        request.code_verifier.empty()
+            ? ""
+            : absl::WebSafeBase64Escape(absl::HexStringToBytes(sha.HexDigest()));
+    return code.client == request.server.client.id && code.redirect_uri == request.redirect_uri &&
+           code.challenge == challenge;
+  }
+
+  // Granted, once the person has consented.
+  TokenReply TakeDeviceCode(const TokenRequest& request) {
+    ++polls;
+    const auto found = devices.find(std::string(request.device_code.Reveal()));
+    if (found == devices.end() || found->second.client != request.server.client.id) {
+      return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
+    }
+    if (ServersNow(clock) > found->second.expires) {
+      return Failed(TokenOutcome::kDenied, "expired_token", 400);
+    }
+    if (!found->second.consents) {
+      TokenReply pending = Failed(TokenOutcome::kPending, "authorization_pending", 400);
+      if (std::exchange(slow_down, false)) pending.retry_after = absl::Seconds(5);
+      return pending;
+    }
+    const bool consents = *found->second.consents;
+    devices.erase(found);
+    if (!consents) return Failed(TokenOutcome::kDenied, "access_denied", 400);
+    TokenReply granted;
+    granted.outcome = TokenOutcome::kGranted;
+    return granted;
+  }
+
+  void BeginGrant(const std::string& client, TokenReply& reply) {
+    Grant grant;
+    grant.refresh_token = NewToken("rt-", client);
+    if (gives_refresh_tokens) reply.refresh_token = base::Secret(grant.refresh_token);
+    grants[client] = grant;
+  }
+
   TokenReply Exchange(const TokenRequest& request) {
     const bool refresh = request.grant == providers::Grant::kRefreshToken;
     TokenReply reply;
-    if (refresh) {
+    if (request.grant == providers::Grant::kAuthorizationCode) {
+      if (!TakeCode(request)) return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
+      BeginGrant(request.server.client.id, reply);
+    } else if (request.grant == providers::Grant::kDeviceCode) {
+      TokenReply taken = TakeDeviceCode(request);
+      if (taken.outcome != TokenOutcome::kGranted) return taken;
+      BeginGrant(request.server.client.id, reply);
+    } else if (refresh) {
       const auto found = grants.find(request.server.client.id);
       const std::string token(request.refresh_token.Reveal());
       if (found == grants.end() || !found->second.alive) {
@@ -170,7 +235,9 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
       }
     }
     const std::string access = NewToken("at-", request.server.client.id);
-    tokens[access] = {request.server.client.id, ServersNow(clock) + options.lifetime, refresh};
+    const bool of_grant = refresh || request.grant == providers::Grant::kAuthorizationCode ||
+                          request.grant == providers::Grant::kDeviceCode;
+    tokens[access] = {request.server.client.id, ServersNow(clock) + options.lifetime, of_grant};
     reply.outcome = TokenOutcome::kGranted;
     reply.http_status = 200;
     reply.access_token = base::Secret(access);
@@ -184,6 +251,13 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   base::Executor& executor;
   std::map<std::string, Grant> grants;
   std::map<std::string, Access> tokens;
+  std::map<std::string, Code> codes;
+  std::map<std::string, DeviceCode> devices;
+  bool gives_refresh_tokens = true;
+  bool slow_down = false;
+  int polls = 0;
+  absl::Status discovery;
+  int last_code = 0;
   std::deque<TokenFault> injected;
   std::function<TokenFault()> pick_fault;
   std::map<std::string, int> in_flight;
@@ -247,12 +321,46 @@ void FakeAuthorizationServer::SetRevocation(absl::Status status) {
 }
 int FakeAuthorizationServer::replays() const { return server_->replays; }
 int FakeAuthorizationServer::most_in_flight() const { return server_->most_in_flight; }
-void FakeAuthorizationServer::Discover(providers::ServerConfig, Answer<providers::Endpoints> done) {
-  done(absl::UnimplementedError(""));
+std::string FakeAuthorizationServer::Consent(const std::string& client,
+                                             const std::string& redirect_uri,
+                                             const std::string& challenge) {
+  const std::string code = absl::StrCat("code-", client, "-", ++server_->last_code);
+  server_->codes[code] = {client, redirect_uri, challenge};
+  return code;
 }
-void FakeAuthorizationServer::StartDevice(providers::ServerConfig, std::vector<std::string>,
+void FakeAuthorizationServer::DecideDevices(bool consents) {
+  for (auto& [code, device] : server_->devices) device.consents = consents;
+}
+void FakeAuthorizationServer::SetGivesRefreshTokens(bool gives) {
+  server_->gives_refresh_tokens = gives;
+}
+void FakeAuthorizationServer::SetDiscovery(absl::Status status) {
+  server_->discovery = std::move(status);
+}
+int FakeAuthorizationServer::polls() const { return server_->polls; }
+void FakeAuthorizationServer::SlowDownOnce() { server_->slow_down = true; }
+
+void FakeAuthorizationServer::Discover(providers::ServerConfig server,
+                                       Answer<providers::Endpoints> done) {
+  absl::StatusOr<providers::Endpoints> answer = std::move(server.endpoints);
+  if (answer->authorization.empty()) answer->authorization = answer->issuer + "/authorize";
+  if (!server_->discovery.ok()) answer = server_->discovery;
+  server_->AnswerLater(std::move(done), answer);
+}
+void FakeAuthorizationServer::StartDevice(providers::ServerConfig server, std::vector<std::string>,
                                           Answer<providers::DeviceReply> done) {
-  done(absl::UnimplementedError(""));
+  if (!server_->discovery.ok()) {
+    absl::StatusOr<providers::DeviceReply> refused = server_->discovery;
+    return server_->AnswerLater(std::move(done), refused);
+  }
+  const std::string code = absl::StrCat("device-", server.client.id, "-", ++server_->last_code);
+  providers::DeviceReply reply;
+  reply.device_code = base::Secret(code);
+  reply.user_code = "WDJB-MJHT";
+  reply.verification_uri = "https://crm.example.com/device";
+  reply.expires_in = absl::Minutes(5);
+  server_->devices[code] = {server.client.id, ServersNow(server_->clock) + reply.expires_in, {}};
+  server_->AnswerLater(std::move(done), absl::StatusOr<providers::DeviceReply>(reply));
 }
 void FakeAuthorizationServer::Revoke(providers::ServerConfig, base::Secret token, std::string hint,
                                      absl::AnyInvocable<void(absl::Status)> done) {

@@ -65,6 +65,21 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   void Try(providers::ServerConfig server, std::string url, base::Secret token,
            std::string token_type, Answer<int> done) override;
 
+  // A person consents to an authorization request in their browser: the code it gets, which works
+  // once, with this client, redirect address and verifier.
+  std::string Consent(const std::string& client, const std::string& redirect_uri,
+                      const std::string& challenge);
+  // On another device, to every device code given out so far; false: denies.
+  void DecideDevices(bool consents);
+  // Whether consent brings a refresh token; it does at first.
+  void SetGivesRefreshTokens(bool gives);
+  // Overrides the answer to Discover; at first OK with endpoints at the issuer.
+  void SetDiscovery(absl::Status status);
+  // How often a device code was asked about.
+  int polls() const;
+  // The next poll is told to slow down.
+  void SlowDownOnce();
+
   // A grant for this client: its first refresh token. A new one replaces the old.
   std::string NewGrant(const std::string& client);
   void InjectNext(TokenFault fault);

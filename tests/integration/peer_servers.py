@@ -51,6 +51,7 @@ class OidcProvider(_Peer):
     BASIC = ("keyturn-basic", "keyturn-basic-secret")
     POST = ("keyturn-post", "keyturn-post-secret")
     PUBLIC = "keyturn-public"
+    NATIVE = "keyturn-native"
 
     def __init__(self, *, access_token_ttl=60, client_credentials_ttl=60, refresh_token_ttl=86400,
                  rotate_refresh_token=True, port=0):

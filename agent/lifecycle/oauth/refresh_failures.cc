@@ -30,14 +30,18 @@ std::string HostOf(absl::string_view url) {
 
 }  // namespace
 
-absl::Status NeedsConsent(const std::string& name) {
+std::string ConsentCommand(const CredentialState& state) {
+  return absl::StrCat(HasLogin(state.record.spec) ? "keyturn login " : "keyturn put ",
+                      state.record.name);
+}
+
+absl::Status NeedsConsent(const CredentialState& state) {
   return base::WithReason(
-      absl::FailedPreconditionError(
-          absl::StrCat("\"", name,
-                       "\" has no refresh token that works; an administrator must give a new one: "
-                       "keyturn put ",
-                       name)),
-      "NEEDS_CONSENT", {{"credential", name}});
+      absl::FailedPreconditionError(absl::StrCat(
+          "\"", state.record.name,
+          "\" has no refresh token that works; an administrator must see to a new one: ",
+          ConsentCommand(state))),
+      "NEEDS_CONSENT", {{"credential", state.record.name}});
 }
 
 void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
@@ -94,11 +98,12 @@ void Refresher::OnInvalidGrant(const std::string& name, const TokenReply& reply)
   transaction.Put(std::move(record));
   (void)env_.ledger.Commit(transaction);  // lost: the next start asks once more and learns the same
   token.failures = 1;
-  token.last_error = NeedsConsent(name);
+  const CredentialState& state = *env_.ledger.Find(name);
+  token.last_error = NeedsConsent(state);
   PlanAt(name, base::BootTime::InfiniteFuture());
   env_.failures.Resolve(FailureCode::kRefreshInDoubt, name);
   Alert(name, FailureCode::kNeedsConsent, reply.cause, reply.http_status, absl::InfinitePast(),
-        absl::StrCat("the refresh token is no longer accepted; keyturn put ", name));
+        absl::StrCat("the refresh token is no longer accepted; ", ConsentCommand(state)));
   Land(name, token.last_error);
 }
 

@@ -18,9 +18,6 @@ using observe::FailureCode;
 using providers::TokenOutcome;
 using providers::TokenReply;
 
-// When neither the server nor the resource states a lifetime.
-constexpr absl::Duration kDefaultLifetime = absl::Hours(1);
-
 }  // namespace
 
 void Refresher::Adopt(const std::string& name, bool fetch_now) {
@@ -169,7 +166,7 @@ void Refresher::RefreshNow(const std::string& name, Done done) {
                              "the grant. The next "
                              "attempt is planned for ",
                              absl::FormatTime(absl::RFC3339_sec, NextAt(name), absl::UTCTimeZone()),
-                             "; a new refresh token ends the doubt: keyturn put ", name)),
+                             "; new consent ends the doubt: ", ConsentCommand(*state))),
                          "REFRESH_IN_DOUBT", {{"credential", name}}));
     return;
   }
@@ -215,9 +212,9 @@ void Refresher::Attempt(const std::string& name) {
   if (UsesRefreshToken(state->record.spec) &&
       (!state->refresh || state->refresh->refresh_token.empty() || state->refresh->needs_consent)) {
     token.failures = 1;  // so that gets are answered at once until a person has acted
-    token.last_error = NeedsConsent(name);
+    token.last_error = NeedsConsent(*state);
     Alert(name, FailureCode::kNeedsConsent, "no_refresh_token", 0, absl::InfinitePast(),
-          absl::StrCat("keyturn put ", name));
+          ConsentCommand(*state));
     Land(name, token.last_error);
     return;
   }
@@ -278,30 +275,9 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
   if (found == tokens_.end() || found->second.flight != flight) return;
   Token& token = found->second;
   const CredentialState* state = env_.ledger.Find(name);
-  const v1::OAuthSpec& spec = state->record.spec.oauth();
-  absl::Duration lifetime = reply.expires_in;
-  if (lifetime == absl::InfiniteDuration()) {
-    lifetime = spec.has_default_lifetime() ? ToDuration(spec.default_lifetime()) : kDefaultLifetime;
-  }
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
-  store::CredentialRecord credential = state->record;
-  store::VersionRecord version;
-  version.credential = name;
-  version.number = ++credential.last_version;
-  version.state = store::VersionState::kCurrent;
-  version.value.primary = "access_token";
-  version.value.fields.push_back({"access_token", reply.access_token, true});
-  version.created_at = version.promoted_at = now;
-  version.requested_at = env_.clock.ToWall(reply.sent_at);
-  version.expires_at = version.requested_at + lifetime;
-  if (credential.current_version != 0) {
-    transaction.Delete(store::VersionKey(name, credential.current_version));
-  }
-  credential.current_version = version.number;
-  credential.last_rotated = now;
-  transaction.Put(credential);
-  transaction.Put(version);
+  const NewToken fresh = PutToken(transaction, *state, reply);
   if (UsesRefreshToken(state->record.spec) && state->refresh->refresh_token == token.sent) {
     // Otherwise a person has put another one meanwhile, and that one counts.
     store::RefreshRecord refresh = *state->refresh;
@@ -321,7 +297,7 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
                                        .started_at = token.flight_started,
                                        .what = "refresh",
                                        .outcome = "succeeded",
-                                       .version = version.number,
+                                       .version = fresh.version,
                                        .detail = ""});
   base::CrashPoint("refresh:before_commit");
   if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
@@ -336,17 +312,7 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
     return;
   }
   base::CrashPoint("refresh:after_commit");
-  token.flight = 0;
-  token.failures = 0;
-  token.ambiguous = 0;
-  token.doubt_retried = false;
-  token.last_error = absl::OkStatus();
-  token.lifetime = lifetime;
-  token.windows = WindowsFor(reply.sent_at, lifetime, env_.random.Uniform());
-  publish_(name);
-  env_.failures.ResolveAll(name);
-  PlanAt(name, token.windows->soft);
-  Land(name, absl::OkStatus());
+  Settle(name, reply.sent_at, fresh.lifetime);
 }
 
 }  // namespace keyturn::lifecycle::oauth

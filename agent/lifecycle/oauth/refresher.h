@@ -38,7 +38,9 @@ struct Surroundings {
 };
 
 // The error for a credential whose refresh token is missing or refused.
-absl::Status NeedsConsent(const std::string& name);
+absl::Status NeedsConsent(const CredentialState& state);
+// The command that ends that.
+std::string ConsentCommand(const CredentialState& state);
 
 class Refresher {
  public:
@@ -67,6 +69,13 @@ class Refresher {
   void Hold(const std::string& name);
   // `ended`: there is no token any more, and the next one is got when somebody asks for it.
   void Release(const std::string& name, bool ended);
+
+  // A person has consented: what that brought takes the place of all there was, in doubt or
+  // refused, and `done` comes when it is stored, with the version that is handed out from then on.
+  // `dpop_key`: what the tokens are bound to; empty: nothing. An exchange under way is thrown away.
+  using Stored = absl::AnyInvocable<void(absl::StatusOr<uint64_t>)>;
+  void Consented(const std::string& name, providers::TokenReply reply, base::Secret dpop_key,
+                 Stored done);
 
   // Null when no token is held.
   const Windows* WindowsOf(const std::string& name) const;
@@ -102,6 +111,15 @@ class Refresher {
   bool JournalInFlight(const std::string& name, const CredentialState& state);
   void OnReply(const std::string& name, uint64_t flight, providers::TokenReply reply);
   void Accept(const std::string& name, uint64_t flight, providers::TokenReply reply);
+  struct NewToken {
+    uint64_t version = 0;
+    absl::Duration lifetime;
+  };
+  // Puts the access token in the place of the current one.
+  NewToken PutToken(store::Transaction& transaction, const CredentialState& state,
+                    const providers::TokenReply& reply) const;
+  // When that is committed: hands it out, plans what comes next and wakes everyone.
+  void Settle(const std::string& name, base::BootTime sent_at, absl::Duration lifetime);
   void OnFailure(const std::string& name, const providers::TokenReply& reply);
   void OnInvalidGrant(const std::string& name, const providers::TokenReply& reply);
   void OnDoubt(const std::string& name, const providers::TokenReply& reply);

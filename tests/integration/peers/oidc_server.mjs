@@ -23,7 +23,8 @@ const USAGE = `usage: oidc_server.mjs [--port N] [--access-token-ttl S] [--clien
   --refresh-token-ttl       seconds a refresh token lives (default 86400)
   --rotate-refresh-token    every refresh replaces the refresh token (default true)
   --clients                 JSON array of client metadata that replaces the built-in clients
-Built-in clients: keyturn-basic, keyturn-post (secret ID-secret), keyturn-public (no secret).`;
+Built-in clients: keyturn-basic, keyturn-post (secret ID-secret), keyturn-public (no secret),
+keyturn-native (no secret, back to 127.0.0.1, devices).`;
 
 const MAX_BODY_BYTES = 64 * 1024;
 
@@ -54,6 +55,15 @@ function builtInClients(url) {
     confidential('client_secret_basic', 'keyturn-basic'),
     confidential('client_secret_post', 'keyturn-post'),
     { ...shared, client_id: 'keyturn-public', token_endpoint_auth_method: 'none' },
+    {
+      ...shared,
+      client_id: 'keyturn-native',
+      token_endpoint_auth_method: 'none',
+      application_type: 'native',
+      // Of native clients any port will do (RFC 8252 section 7.3).
+      redirect_uris: ['http://127.0.0.1/callback'],
+      grant_types: [...shared.grant_types, 'urn:ietf:params:oauth:grant-type:device_code'],
+    },
   ];
 }
 

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// What Refresher does with tokens that are new: it stores them, whether a refresh or a person's
+// consent brought them, and only then hands them out.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "agent/base/crash_point.h"
+#include "agent/lifecycle/oauth/refresher.h"
+#include "agent/lifecycle/oauth/token_request.h"
+#include "agent/lifecycle/schedule.h"
+
+namespace keyturn::lifecycle::oauth {
+namespace {
+
+using observe::FailureCode;
+using providers::TokenReply;
+
+// When neither the server nor the resource states a lifetime.
+constexpr absl::Duration kDefaultLifetime = absl::Hours(1);
+
+}  // namespace
+
+Refresher::NewToken Refresher::PutToken(store::Transaction& transaction,
+                                        const CredentialState& state,
+                                        const TokenReply& reply) const {
+  const v1::OAuthSpec& spec = state.record.spec.oauth();
+  absl::Duration lifetime = reply.expires_in;
+  if (lifetime == absl::InfiniteDuration()) {
+    lifetime = spec.has_default_lifetime() ? ToDuration(spec.default_lifetime()) : kDefaultLifetime;
+  }
+  const absl::Time now = env_.clock.WallNow();
+  store::CredentialRecord credential = state.record;
+  store::VersionRecord version;
+  version.credential = credential.name;
+  version.number = ++credential.last_version;
+  version.state = store::VersionState::kCurrent;
+  version.value.primary = "access_token";
+  version.value.fields.push_back({"access_token", reply.access_token, true});
+  version.created_at = version.promoted_at = now;
+  version.requested_at = env_.clock.ToWall(reply.sent_at);
+  version.expires_at = version.requested_at + lifetime;
+  if (credential.current_version != 0) {
+    transaction.Delete(store::VersionKey(credential.name, credential.current_version));
+  }
+  credential.current_version = version.number;
+  credential.last_rotated = now;
+  const uint64_t number = version.number;
+  transaction.Put(std::move(credential));
+  transaction.Put(std::move(version));
+  return {number, lifetime};
+}
+
+void Refresher::Settle(const std::string& name, base::BootTime sent_at, absl::Duration lifetime) {
+  Token& token = tokens_[name];
+  token.flight = 0;
+  token.failures = 0;
+  token.ambiguous = 0;
+  token.doubt_retried = false;
+  token.last_error = absl::OkStatus();
+  token.lifetime = lifetime;
+  token.windows = WindowsFor(sent_at, lifetime, env_.random.Uniform());
+  publish_(name);
+  env_.failures.ResolveAll(name);
+  PlanAt(name, token.windows->soft);
+  Land(name, absl::OkStatus());
+}
+
+void Refresher::Consented(const std::string& name, TokenReply reply, base::Secret dpop_key,
+                          Stored done) {
+  const CredentialState* state = env_.ledger.Find(name);
+  if (state == nullptr) return done(absl::AbortedError("the credential was deleted meanwhile"));
+  const absl::Time now = env_.clock.WallNow();
+  store::Transaction transaction;
+  const NewToken fresh = PutToken(transaction, *state, reply);
+  store::RefreshRecord refresh;
+  refresh.credential = name;
+  // None is an answer too: the one of an earlier consent must not outlive it.
+  refresh.refresh_token = reply.refresh_token;
+  refresh.consented_at = now;
+  if (!reply.refresh_token.empty()) refresh.refresh_token_since = now;
+  if (reply.refresh_expires_in < absl::InfiniteDuration()) {
+    refresh.refresh_token_expires_at = now + reply.refresh_expires_in;
+  }
+  refresh.dpop_key = dpop_key;
+  transaction.Put(std::move(refresh));
+  env_.ledger.AddHistory(transaction, {.credential = name,
+                                       .at = now,
+                                       .started_at = now,
+                                       .what = "login",
+                                       .outcome = "succeeded",
+                                       .version = fresh.version,
+                                       .detail = ""});
+  base::CrashPoint("login:before_commit");
+  if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
+    if (env_.ledger.taken()) return done(status);
+    // A person has consented, and the server will not say this again: keep it until it is stored.
+    Alert(name, FailureCode::kStoreFull,
+          absl::IsResourceExhausted(status) ? "disk_full" : "store_error", 0,
+          now + absl::Seconds(1), std::string(status.message()));
+    env_.executor.After(absl::Seconds(1),
+                        [this, name, reply = std::move(reply), dpop_key = std::move(dpop_key),
+                         done = std::move(done)]() mutable {
+                          Consented(name, std::move(reply), std::move(dpop_key), std::move(done));
+                        });
+    return;
+  }
+  base::CrashPoint("login:after_commit");
+  Settle(name, reply.sent_at, fresh.lifetime);
+  done(fresh.version);
+}
+
+}  // namespace keyturn::lifecycle::oauth
