@@ -106,9 +106,4 @@ void HostGate::Report(const Permit& permit, Outcome outcome, base::BootTime now)
   if (static_cast<int>(failures_.size()) >= limits_.failures) GoDown(limits_.first_pause, now);
 }
 
-bool HostGate::Idle(base::BootTime now) const {
-  return waiting_.empty() && !down_ && failures_.empty() && full_at_ <= now &&
-         (sent_.empty() || now - sent_.back().at >= kRemembered);
-}
-
 }  // namespace keyturn::lifecycle::oauth

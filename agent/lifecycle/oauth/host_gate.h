@@ -69,8 +69,6 @@ class HostGate {
   bool down() const { return down_; }
   // While it is down: when the next probe may go.
   base::BootTime down_until() const { return down_until_; }
-  // Nothing is remembered that a new gate would not start with.
-  bool Idle(base::BootTime now) const;
 
  private:
   struct Waiting {
