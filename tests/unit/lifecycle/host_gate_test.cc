@@ -5,7 +5,9 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
 #include <deque>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -169,16 +171,6 @@ TEST(HostGate, ALoneTokenMayTryAgainThreeTimesAMinute) {
   EXPECT_EQ(gate.NextAt(kStart + absl::Seconds(3)), kStart + absl::Seconds(3));
   EXPECT_EQ(gate.Take(kStart + absl::Seconds(3))->credential, "b");
   EXPECT_EQ(gate.Take(kStart + absl::Seconds(60))->credential, "a");
-}
-
-TEST(HostGate, AfterTenQuietMinutesItIsAsNew) {
-  HostGate gate;
-  EXPECT_TRUE(gate.Idle(kStart));
-  gate.Want(Plain("a"));
-  EXPECT_FALSE(gate.Idle(kStart));
-  gate.Report(*gate.Take(kStart), Outcome::kUp, kStart);
-  EXPECT_FALSE(gate.Idle(kStart + absl::Minutes(9)));
-  EXPECT_TRUE(gate.Idle(kStart + absl::Minutes(10)));
 }
 
 struct Sent {
