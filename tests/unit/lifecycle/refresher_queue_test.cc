@@ -37,6 +37,12 @@ class RefresherQueueTest : public testing::Test {
     house_.Advance(absl::Seconds(1));
     ASSERT_NE(house_.Published("t"), "");
   }
+  // One token alone is not tried often enough to show that its server is down.
+  void UseTwoMore() {
+    Apply(Token("u", "grant: client_credentials"));
+    Apply(Token("v", "grant: client_credentials"));
+    house_.Advance(absl::Seconds(1));
+  }
   void UseRefreshToken(const std::string& more) {
     Apply(Token("t", absl::StrCat("grant: refresh_token", more)));
     ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("app")).ok());
@@ -60,6 +66,7 @@ class RefresherQueueTest : public testing::Test {
 
 TEST_F(RefresherQueueTest, AServerThatIsDownIsSparedAndToldOfOnce) {
   UseClientCredentials();
+  UseTwoMore();
   house_.endpoint.SetFaults([] { return TokenFault{Kind::kServerError, {}, {}}; });
   ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.log.Failures("PROVIDER_DOWN") > 0; },
                                   absl::Hours(1)));
@@ -84,8 +91,7 @@ TEST_F(RefresherQueueTest, AServerThatIsDownIsSparedAndToldOfOnce) {
 
 TEST_F(RefresherQueueTest, WhoeverWaitsWhenTheServerGoesDownIsToldWhenToComeBack) {
   UseClientCredentials();
-  Apply(Token("u", "grant: client_credentials"));
-  house_.Advance(absl::Seconds(1));
+  UseTwoMore();
   house_.endpoint.SetFaults([] { return TokenFault{Kind::kServerError, {}, {}}; });
   ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.log.Failures("PROVIDER_DOWN") > 0; },
                                   absl::Hours(1)));
@@ -97,10 +103,14 @@ TEST_F(RefresherQueueTest, WhoeverWaitsWhenTheServerGoesDownIsToldWhenToComeBack
 
 TEST_F(RefresherQueueTest, DeletingTheLastTokenOfAServerThatIsDownEndsTheReport) {
   UseClientCredentials();
+  UseTwoMore();
   house_.endpoint.SetFaults([] { return TokenFault{Kind::kServerError, {}, {}}; });
   ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.log.Failures("PROVIDER_DOWN") > 0; },
                                   absl::Hours(1)));
   ASSERT_TRUE(house_.Delete("credential", "t").ok());
+  ASSERT_TRUE(house_.Delete("credential", "u").ok());
+  EXPECT_EQ(house_.log.Resolved("PROVIDER_DOWN"), 0);
+  ASSERT_TRUE(house_.Delete("credential", "v").ok());
   EXPECT_EQ(house_.log.Resolved("PROVIDER_DOWN"), 1);
   house_.Advance(absl::Hours(1));
 }
