@@ -37,6 +37,8 @@ class TokenStormTest(IntegrationTest):
         storm = subprocess.Popen(
             [binary("token_storm"), agent.services_socket, _NAME, str(_CALLS), str(_CONNECTIONS)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.addCleanup(storm.stdout.close)
+        self.addCleanup(storm.stdin.close)
         self.addCleanup(storm.kill)
         self.assertEqual("ready\n", storm.stdout.readline())
 
