@@ -36,6 +36,7 @@ v1::Credential ReplyFor(const lifecycle::PublishedVersion& version) {
   if (version.refresh_after < absl::InfiniteFuture()) {
     SetTime(reply.mutable_refresh_after(), version.refresh_after);
   }
+  reply.set_token_type(version.token_type);
   if (!version.attach_header.empty()) {
     reply.mutable_attach()->set_header(version.attach_header);
     reply.mutable_attach()->set_format(version.attach_format);

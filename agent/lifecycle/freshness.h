@@ -42,6 +42,8 @@ struct PublishedVersion {
   absl::Time refresh_after = absl::InfiniteFuture();
   // The longest lifetime this credential can be had with; infinite: no limit.
   absl::Duration longest_life = absl::InfiniteDuration();
+  // "Bearer" or "DPoP"; empty for what is no token.
+  std::string token_type;
   std::string attach_header;
   std::string attach_format;
   // Why there is no value: answered to whoever asks. OK when there is one or a refresh may bring

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
+#include "agent/lifecycle/attachment.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle {
@@ -418,18 +419,10 @@ void Keeper::Publish(const std::string& name) {
   } else {
     EndRollWaits(name);
   }
-  const v1::CredentialSpec& spec = state.record.spec;
-  const v1::Attach& attach = spec.has_oauth() ? spec.oauth().attach() : spec.static_().attach();
-  out.attach_header = attach.header();
-  out.attach_format = attach.format();
-  if (spec.has_oauth() && out.attach_header.empty()) {
-    out.attach_header = "Authorization";  // RFC 6750 section 2.1
-    out.attach_format = "Bearer {value}";
-  } else if (out.kind == v1::API_KEY) {
-    if (const auto provider = ProviderOf(name); provider.ok()) {
-      out.attach_header = (*provider)->traits().attach_header;
-      out.attach_format = (*provider)->traits().attach_format;
-    }
+  SetAttachment(state.record.spec, out);
+  if (const auto provider = ProviderOf(name); out.kind == v1::API_KEY && provider.ok()) {
+    out.attach_header = (*provider)->traits().attach_header;
+    out.attach_format = (*provider)->traits().attach_format;
   }
   deps_.sink.Publish(out);
 }

@@ -19,6 +19,7 @@
 #include "agent/lifecycle/lifecycle.h"
 #include "agent/lifecycle/oauth/login_sessions.h"
 #include "agent/lifecycle/oauth/refresher.h"
+#include "agent/lifecycle/rejections.h"
 #include "agent/lifecycle/resources.h"
 #include "agent/lifecycle/rotation/engine.h"
 #include "agent/lifecycle/views.h"
@@ -171,6 +172,16 @@ class Keeper final : public Lifecycle {
   absl::Status CheckDeletable(const std::string& name) const;
   void TestToken(const std::string& name, Answer<v1::TestCredentialResponse> done);
   void TestKey(const std::string& name, Answer<v1::TestCredentialResponse> done);
+  void ReportOne(const std::string& principal, const v1::ReportRejectedRequest& request,
+                 Answer<v1::ReportRejectedResponse> done);
+  void LookIntoToken(const std::string& name, uint64_t version,
+                     Answer<v1::ReportRejectedResponse> done);
+  void ReplaceToken(const std::string& name, uint64_t version,
+                    Answer<v1::ReportRejectedResponse> done);
+  void LookIntoKey(const std::string& name, uint64_t version,
+                   Answer<v1::ReportRejectedResponse> done);
+  // A key that the service does not take: told, and rotated where that may be done now.
+  const char* OnDeadKey(const std::string& name, const std::string& cause, int http_status);
   absl::Status CheckRotatable(const std::string& name) const;
   absl::Status PreviewRotation(const std::string& name, Step& step);
   CalendarContext CalendarFacts();
@@ -188,6 +199,7 @@ class Keeper final : public Lifecycle {
   rotation::Engine engine_;
   std::map<std::string, std::shared_ptr<providers::Provider>> providers_;
   std::map<std::string, Plan> plans_;
+  Rejections rejections_;
   // The last turn given out, by host.
   std::map<std::string, absl::Time> turns_;
   base::Executor::TimerId save_timer_ = 0;

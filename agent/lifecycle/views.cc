@@ -7,6 +7,7 @@
 #include "agent/base/ids.h"
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/consumers.h"
+#include "agent/lifecycle/oauth/consent_expiry.h"
 #include "agent/lifecycle/resources.h"
 
 namespace keyturn::lifecycle {
@@ -92,6 +93,13 @@ v1::CredentialSummary Summarize(const CredentialState& state, const ViewContext&
   if (const store::VersionRecord* current = state.Current()) {
     SetTime(current->promoted_at, [&] { return view.mutable_current_since(); });
     SetTime(current->expires_at, [&] { return view.mutable_expires_at(); });
+    if (view.kind() == v1::OAUTH_TOKEN && current->expires_at != store::kNever) {
+      SetDuration(current->expires_at - current->requested_at,
+                  [&] { return view.mutable_lifetime(); });
+    }
+  }
+  if (view.kind() == v1::OAUTH_TOKEN) {
+    SetTime(oauth::ConsentUntil(state), [&] { return view.mutable_consent_until(); });
   }
   SetTime(context.next_at(state.record.name), [&] { return view.mutable_next_at(); });
   SetDuration(state.Runway(context.now), [&] { return view.mutable_runway(); });

@@ -86,6 +86,20 @@ class SocketClient final : public Client {
     return reply->current_version();
   }
 
+  absl::StatusOr<Rejection> ReportRejected(const std::string& name, uint64_t version,
+                                           absl::Duration timeout) override {
+    v1::ReportRejectedRequest request;
+    request.set_name(name);
+    request.set_version(version);
+    // Saying it twice makes the agent act once.
+    const auto reply = connection_->Call<v1::ReportRejectedResponse>(
+        timeout, true, [&](grpc::ClientContext* context, v1::ReportRejectedResponse* response) {
+          return stub_->ReportRejected(context, request, response);
+        });
+    if (!reply.ok()) return reply.status();
+    return Rejection{reply->current_version(), reply->outcome()};
+  }
+
   absl::StatusOr<Identity> WhoAmI(absl::Duration timeout) override {
     const auto reply = connection_->Call<v1::WhoAmIResponse>(
         timeout, true, [&](grpc::ClientContext* context, v1::WhoAmIResponse* response) {

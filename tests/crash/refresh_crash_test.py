@@ -31,7 +31,7 @@ class RefreshCrashTest(CrashTest):
                 "team/secret": resources.STATIC,
                 self.name: resources.refresh_token(
                     f"{self.sandbox.url}/oauth/token", "sandbox-client", "team/secret",
-                    refresh_token="rotates", leeway="60s")},
+                    refresh_token="rotates", leeway="30s")},
             "policies": {"services": resources.reader("team/*")},
         }, self.directory).expect(0)
         cli.ok("put", "team/secret", stdin="sandbox-secret")

@@ -3,6 +3,7 @@
 // consent brought them, and only then hands them out.
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/crash_point.h"
 #include "agent/lifecycle/oauth/refresher.h"
@@ -22,7 +23,8 @@ constexpr absl::Duration kDefaultLifetime = absl::Hours(1);
 
 Refresher::NewToken Refresher::PutToken(store::Transaction& transaction,
                                         const CredentialState& state,
-                                        const TokenReply& reply) const {
+                                        const TokenReply& reply,
+                                        const base::Secret& dpop_key) const {
   const v1::OAuthSpec& spec = state.record.spec.oauth();
   absl::Duration lifetime = reply.expires_in;
   if (lifetime == absl::InfiniteDuration()) {
@@ -36,6 +38,10 @@ Refresher::NewToken Refresher::PutToken(store::Transaction& transaction,
   version.state = store::VersionState::kCurrent;
   version.value.primary = "access_token";
   version.value.fields.push_back({"access_token", reply.access_token, true});
+  // A server may give a token that is not bound, to a client that offered a key.
+  if (absl::EqualsIgnoreCase(reply.token_type, "dpop") && !dpop_key.empty()) {
+    version.value.fields.push_back({"dpop_key", dpop_key, true});
+  }
   version.created_at = version.promoted_at = now;
   version.requested_at = env_.clock.ToWall(reply.sent_at);
   version.expires_at = version.requested_at + lifetime;
@@ -56,13 +62,57 @@ void Refresher::Settle(const std::string& name, base::BootTime sent_at, absl::Du
   token.failures = 0;
   token.ambiguous = 0;
   token.doubt_retried = false;
+  token.in_leeway = false;
+  token.sent_at.reset();
   token.last_error = absl::OkStatus();
   token.lifetime = lifetime;
   token.windows = WindowsFor(sent_at, lifetime, env_.random.Uniform());
   publish_(name);
-  env_.failures.ResolveAll(name);
-  PlanAt(name, token.windows->soft);
+  // A consent that ends soon is not put off by a refresh.
+  for (const FailureCode code : {FailureCode::kRefreshFailed, FailureCode::kRefreshInDoubt,
+                                 FailureCode::kNeedsConsent, FailureCode::kStoreFull}) {
+    env_.failures.Resolve(code, name);
+  }
+  WatchConsent(name);
+  PlanAt(name, NextRefresh(name));
   Land(name, absl::OkStatus());
+}
+
+// For servers whose replies do not say (RFC 7662). Until it is known, the default counts.
+void Refresher::AskLifetime(const std::string& name, uint64_t version, base::BootTime sent_at) {
+  const CredentialState& state = *env_.ledger.Find(name);
+  if (!state.record.spec.oauth().introspect()) return;
+  auto server = ServerConfigFor(env_.ledger, state);
+  if (!server.ok()) return;
+  const base::BootTime asked_at = env_.clock.BootNow();
+  env_.server.Introspect(
+      *std::move(server), *state.Current()->value.Primary(),
+      [this, name, version, sent_at,
+       asked_at](absl::StatusOr<providers::IntrospectionReply> reply) {
+        env_.executor.Post([this, name, version, sent_at, asked_at, reply = std::move(reply)] {
+          const CredentialState* now = env_.ledger.Find(name);
+          if (now == nullptr || now->record.current_version != version) return;
+          if (!reply.ok() || !reply->active || reply->expires_in == absl::InfiniteDuration()) {
+            env_.log.Write(observe::Level::kWarning, "lifetime_unknown",
+                           {{"credential", name},
+                            {"detail", "the server did not say how long the token lives; the "
+                                       "default counts"}});
+            return;
+          }
+          // What is left was counted no earlier than when it was asked for.
+          const absl::Duration lifetime = asked_at - sent_at + reply->expires_in;
+          store::VersionRecord record = *now->Current();
+          record.expires_at = record.requested_at + lifetime;
+          store::Transaction transaction;
+          transaction.Put(std::move(record));
+          (void)env_.ledger.Commit(transaction);  // lost: a restart counts with the default again
+          Token& token = tokens_[name];
+          token.lifetime = lifetime;
+          token.windows = WindowsFor(sent_at, lifetime, env_.random.Uniform());
+          publish_(name);
+          if (token.flight == 0 && token.failures == 0) PlanAt(name, NextRefresh(name));
+        });
+      });
 }
 
 void Refresher::Consented(const std::string& name, TokenReply reply, base::Secret dpop_key,
@@ -71,7 +121,7 @@ void Refresher::Consented(const std::string& name, TokenReply reply, base::Secre
   if (state == nullptr) return done(absl::AbortedError("the credential was deleted meanwhile"));
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
-  const NewToken fresh = PutToken(transaction, *state, reply);
+  const NewToken fresh = PutToken(transaction, *state, reply, dpop_key);
   store::RefreshRecord refresh;
   refresh.credential = name;
   // None is an answer too: the one of an earlier consent must not outlive it.
@@ -105,7 +155,11 @@ void Refresher::Consented(const std::string& name, TokenReply reply, base::Secre
     return;
   }
   base::CrashPoint("login:after_commit");
+  LeaveHost(name, tokens_[name]);
   Settle(name, reply.sent_at, fresh.lifetime);
+  if (reply.expires_in == absl::InfiniteDuration()) {
+    AskLifetime(name, fresh.version, reply.sent_at);
+  }
   done(fresh.version);
 }
 

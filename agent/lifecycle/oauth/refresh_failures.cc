@@ -9,6 +9,7 @@
 #include "agent/base/error.h"
 #include "agent/lifecycle/oauth/refresher.h"
 #include "agent/lifecycle/oauth/token_request.h"
+#include "agent/lifecycle/resources.h"
 #include "agent/lifecycle/schedule.h"
 
 namespace keyturn::lifecycle::oauth {
@@ -21,12 +22,8 @@ using providers::TokenReply;
 constexpr absl::Duration kClientRefusedWait = absl::Minutes(15);
 // Proxies' pages are reported once they persist.
 constexpr uint32_t kAmbiguousReported = 3;
-
-std::string HostOf(absl::string_view url) {
-  const size_t scheme = url.find("://");
-  if (scheme != absl::string_view::npos) url.remove_prefix(scheme + 3);
-  return std::string(url.substr(0, url.find('/')));
-}
+// How long a request that nobody answered may still be on its way.
+constexpr absl::Duration kOnItsWay = absl::Seconds(30);
 
 }  // namespace
 
@@ -130,24 +127,38 @@ void Refresher::OnDoubt(const std::string& name, const TokenReply& reply) {
                reply.retry_after, true);
     return;
   }
-  PlanInDoubt(name, *env_.ledger.Find(name));
+  PlanInDoubt(name, *env_.ledger.Find(name), /*answered=*/reply.http_status != 0);
   Alert(name, FailureCode::kRefreshInDoubt, reply.cause, reply.http_status, NextAt(name), "");
   // Whoever waits goes on waiting when the next attempt is at hand.
   if (token.next_at - env_.clock.BootNow() > absl::Seconds(2)) Land(name, token.last_error);
 }
 
+absl::Duration Refresher::SinceSent(const Token& token, const CredentialState& state) const {
+  if (token.sent_at) return env_.clock.BootNow() - *token.sent_at;
+  const absl::Duration since = env_.clock.WallNow() - state.refresh->inflight_since;
+  // The date was set back: nothing is known but that it is no leeway to count on.
+  return since < absl::ZeroDuration() ? absl::InfiniteDuration() : since;
+}
+
+bool Refresher::InDoubt(const std::string& name) const {
+  const CredentialState* state = env_.ledger.Find(name);
+  return state != nullptr && state->refresh && state->refresh->inflight_since != store::kNever &&
+         state->record.spec.oauth().refresh_token() != v1::KEEPS;
+}
+
 // True unless the plan is an ordinary retry.
-bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& state) {
+bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& state, bool answered) {
   Token& token = tokens_[name];
   const base::BootTime now = env_.clock.BootNow();
   const v1::OAuthSpec& spec = state.record.spec.oauth();
   Doubt doubt;
   doubt.rotation = spec.refresh_token();
   doubt.leeway = ToDuration(spec.leeway());
-  doubt.since_sent = env_.clock.WallNow() - state.refresh->inflight_since;
+  doubt.since_sent = SinceSent(token, state);
   doubt.until_hard = token.windows ? token.windows->hard - now : absl::ZeroDuration();
   doubt.retried = token.doubt_retried;
   ++token.failures;
+  token.in_leeway = false;
   if (token.last_error.ok()) {
     token.last_error = base::WithReason(
         absl::UnavailableError(absl::StrCat("a refresh of \"", name, "\" was cut off")),
@@ -158,7 +169,10 @@ bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& stat
       PlanAt(name, now);
       return false;
     case DoubtAction::kRetryInLeeway:
-      PlanAt(name, now + base::Backoff({}, token.failures, absl::ZeroDuration(), env_.random));
+      token.in_leeway = true;
+      PlanAt(name, now + InLeewayWait(doubt, answered ? absl::ZeroDuration() : kOnItsWay,
+                                      base::Backoff({}, token.failures, absl::ZeroDuration(),
+                                                    env_.random)));
       return true;
     case DoubtAction::kWaitForHard:
       token.doubt_retried = true;

@@ -43,4 +43,9 @@ enum class DoubtAction {
 };
 DoubtAction Decide(const Doubt& doubt);
 
+// How long to wait before the retry in the leeway. What was sent may still be `on_its_way` for so
+// long after it was sent: to arrive after its own repetition, it would spend the token that this one
+// brings. `backoff` at least, and never so long that the leeway ends before.
+absl::Duration InLeewayWait(const Doubt& doubt, absl::Duration on_its_way, absl::Duration backoff);
+
 }  // namespace keyturn::lifecycle::oauth

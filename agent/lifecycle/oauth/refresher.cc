@@ -8,6 +8,7 @@
 #include "agent/base/backoff.h"
 #include "agent/base/crash_point.h"
 #include "agent/base/error.h"
+#include "agent/lifecycle/oauth/consent_expiry.h"
 #include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/schedule.h"
 
@@ -17,6 +18,9 @@ namespace {
 using observe::FailureCode;
 using providers::TokenOutcome;
 using providers::TokenReply;
+
+// The longest that anybody is told to wait before asking again.
+constexpr absl::Duration kAskAgain = absl::Minutes(15);
 
 }  // namespace
 
@@ -34,29 +38,35 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
   publish_(name);
   if (token.flight != 0) return;
   if (fetch_now) {
+    LeaveHost(name, token);
+    token.sent_at.reset();  // what was sent before is not what is held now
+    token.in_leeway = false;
+    token.consent_told = absl::InfinitePast();
     token.failures = 0;
     token.ambiguous = 0;
     token.doubt_retried = false;
     token.last_error = absl::OkStatus();
   }
+  WatchConsent(name);
   const bool interrupted = state->refresh && state->refresh->inflight_since != store::kNever &&
                            state->record.spec.oauth().refresh_token() != v1::KEEPS;
   if (interrupted && !state->refresh->needs_consent) {
     // The process ended between sending a refresh and storing what came back.
-    if (PlanInDoubt(name, *state)) {
+    if (PlanInDoubt(name, *state, /*answered=*/false)) {
       Alert(name, FailureCode::kRefreshInDoubt, "restarted", 0, NextAt(name), "");
     }
     return;
   }
-  const base::BootTime now = env_.clock.BootNow();
-  PlanAt(name, fetch_now || !token.windows ? now : token.windows->soft);
+  PlanAt(name, fetch_now ? env_.clock.BootNow() : NextRefresh(name));
 }
 
 void Refresher::Drop(const std::string& name) {
   const auto found = tokens_.find(name);
   if (found == tokens_.end()) return;
   env_.executor.Cancel(found->second.timer);
+  env_.executor.Cancel(found->second.consent_timer);
   Land(name, absl::NotFoundError("the credential was deleted"));
+  LeaveHost(name, found->second);
   tokens_.erase(name);
 }
 
@@ -67,6 +77,7 @@ bool Refresher::Busy(const std::string& name) const {
 
 void Refresher::Hold(const std::string& name) {
   PlanAt(name, base::BootTime::InfiniteFuture());
+  LeaveHost(name, tokens_[name]);
   tokens_[name].flight = next_number_++;  // to others, an exchange like any other
 }
 
@@ -76,8 +87,13 @@ void Refresher::Release(const std::string& name, bool ended) {
   if (found == tokens_.end() || state == nullptr) return;
   Token& token = found->second;
   token.flight = 0;
-  if (!ended) return Adopt(name, /*fetch_now=*/false);
+  if (!ended) {
+    Adopt(name, /*fetch_now=*/false);
+    if (token.failures == 0 && !token.waiters.empty()) Attempt(name);
+    return;
+  }
   std::vector<Waiter> waiters = std::move(token.waiters);
+  env_.executor.Cancel(token.consent_timer);
   token = Token();
   token.waiters = std::move(waiters);
   publish_(name);
@@ -97,10 +113,10 @@ absl::Duration Refresher::LifetimeOf(const std::string& name) const {
 
 absl::Time Refresher::NextAt(const std::string& name) const {
   const auto found = tokens_.find(name);
-  if (found == tokens_.end() || found->second.next_at == base::BootTime::InfiniteFuture()) {
-    return absl::InfiniteFuture();
-  }
-  return env_.clock.ToWall(found->second.next_at);
+  if (found == tokens_.end()) return absl::InfiniteFuture();
+  const base::BootTime next = NextTry(name, found->second);
+  return next == base::BootTime::InfiniteFuture() ? absl::InfiniteFuture()
+                                                  : env_.clock.ToWall(next);
 }
 
 absl::Duration Refresher::Runway(const Token& token) const {
@@ -130,18 +146,28 @@ void Refresher::EnsureFresh(const std::string& name, absl::Duration timeout, Don
     return;
   }
   Token& token = found->second;
+  const CredentialState* state = env_.ledger.Find(name);
+  if (token.flight == 0 && token.failures == 0 && state != nullptr) {
+    if (const absl::Duration pause = HostPause(*state); pause > timeout) {
+      Attempt(name);  // takes its place in the queue
+      if (token.failures == 0) return done(HostDown(name, pause));
+    }
+  }
   if (token.flight == 0 && token.failures > 0) {
     // A failed exchange is waiting for its next attempt; asking does not hurry it.
-    const absl::Duration until_next = token.next_at - env_.clock.BootNow();
+    const absl::Duration until_next = NextTry(name, token) - env_.clock.BootNow();
     if (until_next > timeout) {
       absl::Status error = token.last_error;
-      if (absl::IsUnavailable(error)) error = base::WithRetry(error, until_next);
+      if (absl::IsUnavailable(error)) {
+        error = base::WithRetry(error, std::min(until_next, absl::Duration(kAskAgain)));
+      }
       done(std::move(error));
       return;
     }
   }
   Wait(name, timeout, std::move(done));
-  if (token.flight == 0 && token.failures == 0) Attempt(name);
+  const bool queued = QueuedAt(name, token) != nullptr;  // it moves forward now
+  if (token.flight == 0 && (token.failures == 0 || queued)) Attempt(name);
 }
 
 void Refresher::RefreshNow(const std::string& name, Done done) {
@@ -151,11 +177,9 @@ void Refresher::RefreshNow(const std::string& name, Done done) {
     return;
   }
   const CredentialState* state = env_.ledger.Find(name);
-  if (found->second.flight == 0 && state != nullptr && state->refresh &&
-      state->refresh->inflight_since != store::kNever &&
-      state->record.spec.oauth().refresh_token() != v1::KEEPS) {
+  if (found->second.flight == 0 && InDoubt(name)) {
     // The one thing that must not be hurried: see PlanInDoubt. What is at hand anyway is awaited.
-    if (found->second.next_at - env_.clock.BootNow() <= absl::Seconds(5)) {
+    if (NextTry(name, found->second) - env_.clock.BootNow() <= absl::Seconds(5)) {
       Wait(name, absl::InfiniteDuration(), std::move(done));
       return;
     }
@@ -169,6 +193,11 @@ void Refresher::RefreshNow(const std::string& name, Done done) {
                              "; new consent ends the doubt: ", ConsentCommand(*state))),
                          "REFRESH_IN_DOUBT", {{"credential", name}}));
     return;
+  }
+  if (found->second.flight == 0 && state != nullptr) {
+    if (const absl::Duration pause = HostPause(*state); pause > absl::ZeroDuration()) {
+      return done(HostDown(name, pause));
+    }
   }
   Wait(name, absl::InfiniteDuration(), std::move(done));
   if (found->second.flight == 0) Attempt(name);
@@ -218,25 +247,7 @@ void Refresher::Attempt(const std::string& name) {
     Land(name, token.last_error);
     return;
   }
-  auto request = TokenRequestFor(env_.ledger, *state);
-  if (!request.ok()) {
-    token.last_error = request.status();
-    RetryLater(name, FailureCode::kRefreshFailed, "client_secret_missing", 0, absl::ZeroDuration(),
-               true);
-    return;
-  }
-  token.flight = next_number_++;
-  token.flight_started = env_.clock.WallNow();
-  if (UsesRefreshToken(state->record.spec) && !JournalInFlight(name, *state)) return;
-  token.sent = request->refresh_token;
-  base::CrashPoint("refresh:after_journal");
-  env_.server.Request(*std::move(request), [this, name, flight = token.flight](TokenReply reply) {
-    base::CrashPoint("refresh:after_reply");
-    env_.executor.Post([this, name, flight, reply = std::move(reply)]() mutable {
-      OnReply(name, flight, std::move(reply));
-    });
-  });
-  base::CrashPoint("refresh:after_send");
+  Enqueue(name, *state);
 }
 
 // Before a refresh token is used, the store says so: what a crash leaves behind is then known.
@@ -248,6 +259,7 @@ bool Refresher::JournalInFlight(const std::string& name, const CredentialState& 
   transaction.Put(std::move(record));
   if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
     tokens_[name].flight = 0;
+    // It may be a repetition: then nothing is known that was not known before.
     RetryLater(name, FailureCode::kStoreFull,
                absl::IsResourceExhausted(status) ? "disk_full" : "store_error", 0,
                absl::ZeroDuration(), true);
@@ -277,12 +289,14 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
   const CredentialState* state = env_.ledger.Find(name);
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
-  const NewToken fresh = PutToken(transaction, *state, reply);
+  const NewToken fresh = PutToken(transaction, *state, reply,
+                                state->refresh ? state->refresh->dpop_key : base::Secret());
   if (UsesRefreshToken(state->record.spec) && state->refresh->refresh_token == token.sent) {
     // Otherwise a person has put another one meanwhile, and that one counts.
     store::RefreshRecord refresh = *state->refresh;
     refresh.inflight_since = store::kNever;
     refresh.in_doubt = false;
+    refresh.last_used_at = env_.clock.ToWall(reply.sent_at);
     if (!reply.refresh_token.empty()) {
       refresh.refresh_token = reply.refresh_token;
       refresh.refresh_token_since = now;
@@ -313,6 +327,9 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
   }
   base::CrashPoint("refresh:after_commit");
   Settle(name, reply.sent_at, fresh.lifetime);
+  if (reply.expires_in == absl::InfiniteDuration()) {
+    AskLifetime(name, fresh.version, reply.sent_at);
+  }
 }
 
 }  // namespace keyturn::lifecycle::oauth

@@ -20,6 +20,7 @@
 #include "agent/base/random.h"
 #include "agent/lifecycle/freshness.h"
 #include "agent/lifecycle/ledger.h"
+#include "agent/lifecycle/oauth/host_gate.h"
 #include "agent/lifecycle/oauth/refresh_policy.h"
 #include "agent/observe/failures.h"
 #include "agent/observe/log.h"
@@ -62,6 +63,9 @@ class Refresher {
   // A refresh now, whatever the token has left. Joins the flight that is under way.
   void RefreshNow(const std::string& name, Done done);
 
+  // Whether nobody knows if the last use of the refresh token reached the server: it must not be
+  // used again before its time.
+  bool InDoubt(const std::string& name) const;
   // Whether an exchange is under way; RefreshNow joins it.
   bool Busy(const std::string& name) const;
   // While tokens are being ended at the server: no exchange begins until Release, and whoever asks
@@ -98,16 +102,50 @@ class Refresher {
     uint64_t flight = 0;  // 0: none under way
     absl::Time flight_started = absl::InfinitePast();
     base::Secret sent;  // the refresh token of the flight
+    std::string host;   // whose gate it was last sent to
+    // When the refresh token was last sent; none: not by this process.
+    std::optional<base::BootTime> sent_at;
+    bool in_leeway = false;  // the next attempt repeats what may have been spent
     uint32_t failures = 0;
     uint32_t ambiguous = 0;
     bool doubt_retried = false;
     absl::Status last_error;
     std::vector<Waiter> waiters;
+    base::Executor::TimerId consent_timer = 0;
+    absl::Time consent_told = absl::InfinitePast();  // the end that was last warned of, and when
+    int consent_notices = 0;
+  };
+  struct Host {
+    HostGate gate;
+    base::Executor::TimerId timer = 0;
+    bool told = false;  // that it is down
   };
 
   void PlanAt(const std::string& name, base::BootTime when);
   void Wait(const std::string& name, absl::Duration timeout, Done done);
   void Attempt(const std::string& name);
+  // Takes its place among those who want something of the same server.
+  void Enqueue(const std::string& name, const CredentialState& state);
+  // Sends what may be sent now, and comes back when the next one may.
+  void Pump(const std::string& host);
+  // False when nothing was sent.
+  bool Send(const std::string& host, const HostGate::Permit& permit);
+  void Heard(const std::string& host, const HostGate::Permit& permit,
+             providers::TokenOutcome outcome);
+  void TellDown(const std::string& host);
+  void LeaveHost(const std::string& name, Token& token);
+  const HostGate* QueuedAt(const std::string& name, const Token& token) const;
+  // When the next attempt is, as far as is known.
+  base::BootTime NextTry(const std::string& name, const Token& token) const;
+  // How long its server is spared because it is down; zero: it is not.
+  absl::Duration HostPause(const CredentialState& state) const;
+  absl::Status HostDown(const std::string& name, absl::Duration pause) const;
+  bool PutProofKey(const std::string& name);
+  absl::Duration SinceSent(const Token& token, const CredentialState& state) const;
+  // The soft point, or earlier where the refresh token would die of not being used.
+  base::BootTime NextRefresh(const std::string& name) const;
+  void WatchConsent(const std::string& name);
+  void AskLifetime(const std::string& name, uint64_t version, base::BootTime sent_at);
   bool JournalInFlight(const std::string& name, const CredentialState& state);
   void OnReply(const std::string& name, uint64_t flight, providers::TokenReply reply);
   void Accept(const std::string& name, uint64_t flight, providers::TokenReply reply);
@@ -117,13 +155,14 @@ class Refresher {
   };
   // Puts the access token in the place of the current one.
   NewToken PutToken(store::Transaction& transaction, const CredentialState& state,
-                    const providers::TokenReply& reply) const;
+                    const providers::TokenReply& reply, const base::Secret& dpop_key) const;
   // When that is committed: hands it out, plans what comes next and wakes everyone.
   void Settle(const std::string& name, base::BootTime sent_at, absl::Duration lifetime);
   void OnFailure(const std::string& name, const providers::TokenReply& reply);
   void OnInvalidGrant(const std::string& name, const providers::TokenReply& reply);
   void OnDoubt(const std::string& name, const providers::TokenReply& reply);
-  bool PlanInDoubt(const std::string& name, const CredentialState& state);
+  // `answered`: a reply came, so that the request is not on its way any more.
+  bool PlanInDoubt(const std::string& name, const CredentialState& state, bool answered);
   void RetryLater(const std::string& name, observe::FailureCode code, absl::string_view cause,
                   int http_status, absl::Duration floor, bool alert);
   void Alert(const std::string& name, observe::FailureCode code, absl::string_view cause,
@@ -136,6 +175,8 @@ class Refresher {
   const Publish publish_;
   uint64_t next_number_ = 1;
   std::map<std::string, Token> tokens_;
+  // Those that some token was sent to, or waits for.
+  std::map<std::string, Host> hosts_;
 };
 
 }  // namespace keyturn::lifecycle::oauth

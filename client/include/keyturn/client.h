@@ -76,6 +76,15 @@ class WatchHandle {
   virtual ~WatchHandle() = default;
 };
 
+// What became of a report that a value was rejected.
+struct Rejection {
+  // The version to use now.
+  uint64_t current_version = 0;
+  // What the agent did: "newer", "replaced", "accepted", "debounced", "rotating", "rejected"
+  // (credentials.proto says what each means). New ones may come.
+  std::string outcome;
+};
+
 // Who the agent takes this process for.
 struct Identity {
   struct Grant {
@@ -136,6 +145,16 @@ class Client {
                                                absl::Duration timeout) = 0;
   absl::StatusOr<uint64_t> Acknowledge(const std::string& name, uint64_t version) {
     return Acknowledge(name, version, absl::Seconds(10));
+  }
+
+  // The service answered 401 to this version. When the answer's version is higher, get it and try
+  // again; otherwise there is nothing better to be had now. Not for a 403: that value is known, and
+  // not allowed. RESOURCE_EXHAUSTED when this user reports more than ten times a minute.
+  virtual absl::StatusOr<Rejection> ReportRejected(const std::string& name, uint64_t version,
+                                                   absl::Duration timeout) = 0;
+  // With time enough for a refresh.
+  absl::StatusOr<Rejection> ReportRejected(const std::string& name, uint64_t version) {
+    return ReportRejected(name, version, absl::Seconds(30));
   }
 
   virtual absl::StatusOr<Identity> WhoAmI(absl::Duration timeout) = 0;

@@ -53,6 +53,9 @@ class AcknowledgedClient final : public Client {
                                      WatchOptions) override {
     return nullptr;
   }
+  absl::StatusOr<Rejection> ReportRejected(const std::string&, uint64_t, absl::Duration) override {
+    return absl::UnimplementedError("");
+  }
   absl::StatusOr<Identity> WhoAmI(absl::Duration) override { return Not(); }
   absl::Status WaitReady(absl::Duration) override { return absl::OkStatus(); }
   const std::string& socket_path() const override { return path_; }

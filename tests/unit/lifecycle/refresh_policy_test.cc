@@ -5,6 +5,8 @@
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
+#include <algorithm>
+
 namespace keyturn::lifecycle::oauth {
 namespace {
 
@@ -43,6 +45,47 @@ TEST(RefreshPolicy, AShortTokenIsRefreshedAtHalfItsLife) {
 
 TEST(RefreshPolicy, NobodyMayAskForTheWholeLifetime) {
   EXPECT_EQ(LongestAsk(absl::Seconds(100)), absl::Seconds(90));
+}
+
+// A token that may have been spent goes out again only while the server still accepts it, when there
+// is nothing left to lose, or after that one careful retry.
+RC_GTEST_PROP(RefreshPolicy, ADoubtfulTokenIsNeverRepeatedAtTheWrongTime, ()) {
+  Doubt doubt;
+  doubt.rotation = *rc::gen::element(v1::REFRESH_TOKEN_ROTATION_UNSPECIFIED, v1::KEEPS, v1::ROTATES);
+  doubt.leeway = absl::Seconds(*rc::gen::inRange(0, 700));
+  doubt.since_sent = absl::Milliseconds(*rc::gen::inRange(0, 900'000));
+  doubt.until_hard = absl::Seconds(*rc::gen::inRange(-600, 600));
+  doubt.retried = *rc::gen::weightedElement<bool>({{3, false}, {1, true}});
+  const DoubtAction action = Decide(doubt);
+  if (doubt.rotation == v1::KEEPS || doubt.retried) {
+    RC_ASSERT(action == DoubtAction::kRetryFreely);
+  } else if (action == DoubtAction::kRetryInLeeway) {
+    RC_ASSERT(doubt.since_sent < doubt.leeway);
+    // However long the wait, the repetition leaves while the leeway lasts, and once nothing older
+    // can be on its way, if there is time for both.
+    const absl::Duration on_its_way = absl::Seconds(*rc::gen::inRange(0, 60));
+    const absl::Duration backoff = absl::Milliseconds(*rc::gen::inRange(0, 300'000));
+    const absl::Duration wait = InLeewayWait(doubt, on_its_way, backoff);
+    RC_ASSERT(wait >= absl::ZeroDuration());
+    RC_ASSERT(doubt.since_sent + wait < doubt.leeway - absl::Seconds(5) ||
+              wait == absl::ZeroDuration());
+    if (std::max(on_its_way, doubt.since_sent + backoff) < doubt.leeway - absl::Seconds(5)) {
+      RC_ASSERT(doubt.since_sent + wait >= on_its_way);
+    }
+  } else {
+    RC_ASSERT((action == DoubtAction::kWaitForHard) == (doubt.until_hard > absl::ZeroDuration()));
+  }
+}
+
+// Tokens that were issued together are not refreshed together.
+RC_GTEST_PROP(RefreshPolicy, DrawsSpreadOverATenthOfTheLifetime, ()) {
+  const auto lifetime = absl::Seconds(*rc::gen::inRange(120, 400'000));
+  const double low = *rc::gen::inRange(0, 500) / 1000.0;
+  const double high = low + *rc::gen::inRange(1, 499) / 1000.0;
+  const absl::Duration apart =
+      WindowsFor(kSent, lifetime, high).soft - WindowsFor(kSent, lifetime, low).soft;
+  RC_ASSERT(apart >= lifetime * (0.0999 * (high - low)));
+  RC_ASSERT(apart <= lifetime * (0.1001 * (high - low)));
 }
 
 struct Case {

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "agent/lifecycle/attachment.h"
+
+#include "absl/strings/str_replace.h"
+
+namespace keyturn::lifecycle {
+
+void SetAttachment(const v1::CredentialSpec& spec, PublishedVersion& out) {
+  const v1::Attach& attach = spec.has_oauth() ? spec.oauth().attach() : spec.static_().attach();
+  out.attach_header = attach.header();
+  out.attach_format = attach.format();
+  if (!spec.has_oauth()) return;
+  // A bound token is worth nothing without its key, so the two are kept together.
+  out.token_type = out.value.Find("dpop_key") != nullptr ? "DPoP" : "Bearer";
+  if (out.attach_header.empty()) {
+    out.attach_header = "Authorization";
+    out.attach_format = "{token_type} {value}";
+  }
+  absl::StrReplaceAll({{"{token_type}", out.token_type}}, &out.attach_format);
+}
+
+}  // namespace keyturn::lifecycle
