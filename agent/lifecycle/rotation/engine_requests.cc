@@ -29,7 +29,7 @@ void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follo
   const CredentialState* state = env_.ledger.Find(name);
   if (state == nullptr) return;
   if (const auto running = runs_.find(name); running != runs_.end()) {
-    if (!sweep_only) running->second.sweep_only = false;
+    running->second.sweep_only = running->second.sweep_only && sweep_only;
     if (follower) running->second.followers.push_back(*std::move(follower));
     return;
   }
