@@ -26,6 +26,15 @@ credentials:
   app/key: { provider: p, rotate: { every: 1d, jitter: 0%, grace: 1h } }
 )";
 
+constexpr char kManaged[] = R"(
+providers: { p: { recipe: fake, manager: team/admin } }
+credentials:
+  team/admin:
+    oauth: { token_url: "https://as.example.com/t", grant: client_credentials, client_id: admin,
+             client_auth: none }
+  app/key: { provider: p, rotate: { every: 1d, jitter: 0%, grace: 1h } }
+)";
+
 KeeperHouse::Options Of(ProviderClass provider_class) {
   KeeperHouse::Options options;
   options.provider.traits.provider_class = provider_class;
@@ -156,17 +165,69 @@ TEST_F(EngineTest, TagsOfClosedAttemptsAreForgottenAfterAMonth) {
   EXPECT_LT(rows->size(), 35u);
 }
 
-class ConsumersWaitTest : public EngineTest {};
+TEST_F(EngineTest, AReplyToADeletedCredentialIsNotTakenForOneToItsNamesake) {
+  Begin();
+  const auto end = Rotate();
+  house_.Advance(absl::ZeroDuration());
+  ASSERT_TRUE(house_.Delete("credential", "app/key").ok());
+  ASSERT_TRUE(house_.Apply(kRotated).ok());
+  ASSERT_TRUE(Until([&] { return !house_.Published("app/key").empty(); }));
+  Settle();
+  EXPECT_TRUE(house_.provider->Works(house_.Published("app/key")));
+  // The key of the credential that was deleted stays: nobody knows of it any more.
+  EXPECT_EQ(house_.provider->existing_keys().size(), 2u);
+}
 
-TEST_F(ConsumersWaitTest, APromotionThatTheDiskHoldsUpKeepsItsWholeGrace) {
-  Begin(R"(
+TEST_F(EngineTest, DisownWithoutTheRecipeChangesNothing) {
+  Begin();
+  house_.Crash();
+  house_.registry().Remove(true);
+  ASSERT_TRUE(house_.Start().ok());
+  v1::DisownRequest request;
+  request.set_name("app/key");
+  std::optional<absl::Status> answer;
+  house_.keeper().Disown(request,
+                         [&](const absl::StatusOr<v1::DisownResponse>& r) { answer = r.status(); });
+  house_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_FALSE(answer->ok());
+}
+
+TEST_F(EngineTest, ProvidersThatBecomeReadyDisturbNoRotationUnderWay) {
+  Begin();
+  const auto end = Rotate();
+  ASSERT_TRUE(Until([&] { return State() == "retiring"; }));
+  const int lists = Calls(ProviderCall::kList);
+  house_.keeper().TryProvidersAgain();
+  house_.Advance(absl::Seconds(1));
+  EXPECT_EQ(State(), "retiring");
+  EXPECT_EQ(Calls(ProviderCall::kList), lists);
+}
+
+class ConsumersWaitTest : public EngineTest {
+ protected:
+  void SetUp() override {
+    Begin(R"(
 providers: { p: { recipe: fake } }
 credentials:
   app/key:
     provider: p
     rotate: { every: 1d, jitter: 0%, grace: { min: 1h, max: 2h, wait_for: consumers } }
 )");
-  house_.Give("app/key", "unix:uid=1,pid=1", 1);
+    house_.Give("app/key", "unix:uid=1,pid=1", 1);
+  }
+};
+
+TEST_F(ConsumersWaitTest, ADateSetForwardDoesNotCutTheLongestGraceShort) {
+  const auto end = Rotate();
+  ASSERT_TRUE(Until([&] { return State() == "retiring"; }));
+  house_.clock.StepWall(absl::Hours(5));
+  house_.Advance(absl::Minutes(110));
+  EXPECT_EQ(State(), "retiring");
+  Settle();
+}
+
+TEST_F(ConsumersWaitTest, APromotionThatTheDiskHoldsUpKeepsItsWholeGrace) {
   const auto end = Rotate();
   ASSERT_TRUE(Until([&] { return State() == "minted"; }));
   house_.store.faults().FailCommit(2, fakes::CommitFault::kDiskFull);  // after `verified`
@@ -209,16 +270,7 @@ class ManagerTokenTest : public EngineTest {
     return options;
   }
   ManagerTokenTest() : EngineTest(Short()) {}
-  void SetUp() override {
-    Begin(R"(
-providers: { p: { recipe: fake, manager: team/admin } }
-credentials:
-  team/admin:
-    oauth: { token_url: "https://as.example.com/t", grant: client_credentials, client_id: admin,
-             client_auth: none }
-  app/key: { provider: p, rotate: { every: 1d, jitter: 0%, grace: 1h } }
-)");
-  }
+  void SetUp() override { Begin(kManaged); }
   // Until the token that is held has expired, too.
   void LoseTheManager() {
     house_.endpoint.SetFaults([] {
@@ -245,6 +297,24 @@ TEST_F(ManagerTokenTest, WithoutItNothingIsListedOrCreated) {
   ASSERT_TRUE(Until([&] { return !Open(FailureCode::kRotationFailed); }, absl::Hours(26)));
 }
 
+TEST_F(ManagerTokenTest, ACredentialThatIsDeletedWhileItIsFetchedIsForgotten) {
+  house_.endpoint.SetFaults([] {
+    return fakes::TokenFault{fakes::TokenFault::Kind::kLoseRequest, {}, {}};
+  });
+  house_.Advance(absl::Minutes(10));
+  const int asked = house_.endpoint.requests();
+  ASSERT_TRUE(Until([&] { return house_.endpoint.requests() > asked; }));
+  const int lists = Calls(ProviderCall::kList);
+  const auto end = Rotate();
+  house_.Advance(absl::ZeroDuration());
+  ASSERT_EQ(Calls(ProviderCall::kList), lists);
+  ASSERT_FALSE(end->has_value());
+  ASSERT_TRUE(house_.Delete("credential", "app/key").ok());
+  EXPECT_TRUE(end->has_value());
+  house_.Advance(absl::Minutes(5));
+  EXPECT_EQ(Calls(ProviderCall::kList), lists);
+}
+
 TEST_F(ManagerTokenTest, WithoutItTheOldKeyIsRevokedLater) {
   const auto end = Rotate();
   ASSERT_TRUE(Until([&] { return State() == "retiring"; }));
@@ -257,6 +327,30 @@ TEST_F(ManagerTokenTest, WithoutItTheOldKeyIsRevokedLater) {
   FindTheManager();
   Settle();
   EXPECT_EQ(house_.provider->existing_keys().size(), 1u);
+}
+
+class UnlistedManagerTest : public EngineTest {
+ protected:
+  static KeeperHouse::Options Unlisted() {
+    KeeperHouse::Options options = Of(ProviderClass::kChosen);
+    options.provider.traits.can_list = false;
+    options.endpoint.lifetime = absl::Minutes(5);
+    return options;
+  }
+  UnlistedManagerTest() : EngineTest(Unlisted()) {}
+};
+
+TEST_F(UnlistedManagerTest, WithoutItsManagerNothingIsCreated) {
+  Begin(kManaged);
+  house_.endpoint.SetFaults([] {
+    return fakes::TokenFault{fakes::TokenFault::Kind::kTransient, {}, {}};
+  });
+  house_.Advance(absl::Minutes(10));
+  const int creates = Calls(ProviderCall::kCreate);
+  const auto end = Rotate();
+  ASSERT_TRUE(Until([&] { return end->has_value(); }));
+  EXPECT_FALSE((*end)->ok());
+  EXPECT_EQ(Calls(ProviderCall::kCreate), creates);
 }
 
 }  // namespace

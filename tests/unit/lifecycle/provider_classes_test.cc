@@ -468,6 +468,17 @@ TEST_F(ManualTest, AValueTheProviderRejectsChangesNothing) {
   EXPECT_EQ(State(), "");
 }
 
+TEST_F(ManualTest, OneValueIsTriedAtATime) {
+  const auto [id, value] = house_.provider->MakeKeyByHand();
+  v1::PutRequest request;
+  request.set_name("app/key");
+  request.set_provider_key_id(id);
+  request.add_fields()->set_value(std::string(value.Primary()->Reveal()));
+  house_.keeper().Put(std::move(request), [](const absl::StatusOr<v1::PutResponse>&) {});
+  EXPECT_EQ(base::ReasonOf(Bring()), "ROTATION_UNDER_WAY");
+  ASSERT_TRUE(Until([&] { return Key() == value.Primary()->Reveal(); }));
+}
+
 TEST_F(ManualTest, OddValuesAreRefusedBeforeAnythingIsAsked) {
   const int asked = house_.provider->calls(ProviderCall::kVerify);
   for (const char* odd : {"Bearer fake-key-1", "fake key 1", "fake-key-1\n", "fake-...xyz",
