@@ -469,14 +469,15 @@ TEST_F(ManualTest, AValueTheProviderRejectsChangesNothing) {
 }
 
 TEST_F(ManualTest, OneValueIsTriedAtATime) {
-  const auto [id, value] = house_.provider->MakeKeyByHand();
+  const auto made = house_.provider->MakeKeyByHand();
+  const std::string value(made.second.Primary()->Reveal());
   v1::PutRequest request;
   request.set_name("app/key");
-  request.set_provider_key_id(id);
-  request.add_fields()->set_value(std::string(value.Primary()->Reveal()));
+  request.set_provider_key_id(made.first);
+  request.add_fields()->set_value(value);
   house_.keeper().Put(std::move(request), [](const absl::StatusOr<v1::PutResponse>&) {});
   EXPECT_EQ(base::ReasonOf(Bring()), "ROTATION_UNDER_WAY");
-  ASSERT_TRUE(Until([&] { return Key() == value.Primary()->Reveal(); }));
+  ASSERT_TRUE(Until([&] { return Key() == value; }));
 }
 
 TEST_F(ManualTest, OddValuesAreRefusedBeforeAnythingIsAsked) {
