@@ -12,7 +12,7 @@ namespace keyturn::fakes {
 absl::StatusOr<std::shared_ptr<providers::Provider>> FakeRegistry::Make(
     const providers::ProviderConfig& config) const {
   if (config.recipe == "recovery") return std::shared_ptr<providers::Provider>(recovery_);
-  if (config.recipe != "fake") {
+  if (config.recipe != "fake" || removed_) {
     return base::WithReason(absl::InvalidArgumentError("there is no such recipe"), "BAD_RESOURCE",
                             {{"field", "recipe"}});
   }

@@ -57,10 +57,13 @@ class FakeRegistry final : public providers::Registry {
   absl::StatusOr<std::shared_ptr<providers::Provider>> Make(
       const providers::ProviderConfig& config) const override;
   std::vector<std::string> RecipeNames() const override { return {"fake", "recovery"}; }
+  // As if its recipe had disappeared from the disk.
+  void Remove(bool removed) { removed_ = removed; }
 
  private:
   const std::shared_ptr<FakeProvider> provider_;
   const std::shared_ptr<FakeProvider> recovery_;
+  bool removed_ = false;
 };
 
 class KeeperHouse {
@@ -120,6 +123,7 @@ class KeeperHouse {
   int stores_taken = 0;
 
   lifecycle::Keeper& keeper() { return *keeper_; }
+  FakeRegistry& registry() { return registry_; }
   observe::Failures& failures() { return *failures_; }
 
  private:

@@ -56,6 +56,16 @@ bool Engine::Replaced(const std::string& name) const {
   return found != runs_.end() && found->second.replaced;
 }
 
+Engine::Run* Engine::Still(const std::string& name, uint64_t number) {
+  const auto found = runs_.find(name);
+  return found == runs_.end() || found->second.number != number ? nullptr : &found->second;
+}
+
+Engine::Run* Engine::Awaiting(const std::string& name, uint64_t number, uint64_t call) {
+  Run* run = Still(name, number);
+  return run == nullptr || run->call != call ? nullptr : run;
+}
+
 void Engine::Recover() {
   for (const auto& [name, state] : env_.ledger.credentials()) {
     if (!state.rotation || Running(name)) continue;
@@ -90,9 +100,7 @@ void Engine::Begin(const std::string& name, Run run, const Event& first) {
 }
 
 absl::Duration Engine::RetryWait(const Run& run) const {
-  const CredentialState* state = env_.ledger.Find(run.record.credential);
-  const absl::Duration runway =
-      state == nullptr ? absl::InfiniteDuration() : state->Runway(env_.clock.WallNow());
+  const absl::Duration runway = StateOf(run.record.credential).Runway(env_.clock.WallNow());
   return base::Backoff(RetryPolicy(runway), run.record.step_failures + 1, absl::ZeroDuration(),
                        env_.random);
 }
@@ -106,7 +114,7 @@ void Engine::Take(const std::string& name, const Event& event) {
 void Engine::Commit(const std::string& name, Step step) {
   Run& run = runs_.at(name);
   const auto* close = std::get_if<Close>(&step.effect);
-  if (!step.journal && close == nullptr) {
+  if (!step.journal) {
     Perform(name, std::move(step));
     return;
   }
@@ -159,8 +167,7 @@ void Engine::HoldAndRetry(const std::string& name, Step step, const absl::Status
        .detail = std::string(why.message())});
   run.timer = env_.executor.After(wait, [this, name, number = run.number, step = std::move(step),
                                          held_at = env_.clock.WallNow()]() mutable {
-    const auto found = runs_.find(name);
-    if (found == runs_.end() || found->second.number != number) return;
+    if (Still(name, number) == nullptr) return;
     // The grace begins when the new key is handed out, however long that was held up.
     if (step.version == VersionChange::kPromote || step.version == VersionChange::kSwap) {
       // By the clock the row's times are of, which may have been set meanwhile.
@@ -229,19 +236,19 @@ void Engine::Announce(Run& run, const Step& step) {
 
 void Engine::RaiseAlerts(const std::string& name, const Run& run, const Step& step) {
   for (observe::FailureCode code : step.resolved) env_.failures.Resolve(code, name);
-  const CredentialState* state = env_.ledger.Find(name);
-  if (!step.alert || state == nullptr) return;
+  if (!step.alert) return;
+  const CredentialState& state = StateOf(name);
   const auto* wait = std::get_if<Wait>(&step.effect);
   env_.failures.Open(
       {.code = step.alert->code,
        .credential = name,
-       .provider = state->record.spec.provider(),
+       .provider = state.record.spec.provider(),
        .provider_class = providers::ProviderClassName(run.provider->traits().provider_class),
        .attempt = std::max(run.record.attempt, run.record.step_failures),
        .cause = step.alert->cause,
        .http_status = step.alert->http_status,
        .next_retry = wait == nullptr ? absl::InfinitePast() : wait->until,
-       .runway = state->Runway(env_.clock.WallNow()),
+       .runway = state.Runway(env_.clock.WallNow()),
        .detail = step.alert->detail});
 }
 
@@ -251,10 +258,10 @@ void Engine::WaitUntil(const std::string& name, Run& run, absl::Time until) {
   const absl::Duration wait = std::clamp(until - env_.clock.WallNow(), absl::ZeroDuration(),
                                          absl::Duration(absl::Minutes(10)));
   run.timer = env_.executor.After(wait, [this, name, number = run.number, until] {
-    const auto found = runs_.find(name);
-    if (found == runs_.end() || found->second.number != number) return;
+    Run* still = Still(name, number);
+    if (still == nullptr) return;
     if (env_.clock.WallNow() < until) {
-      WaitUntil(name, found->second, until);
+      WaitUntil(name, *still, until);
     } else {
       Take(name, Due{});
     }
@@ -267,20 +274,19 @@ void Engine::Finish(const std::string& name, const Close& close) {
   Run& run = node.mapped();
   if (was_rolling) hooks_.changed(name);
   const bool failed = IsFailure(close.ending) && (!run.sweep_only || close.ending == Ending::kLost);
-  const CredentialState* state = env_.ledger.Find(name);
-  if (failed && state != nullptr) {
-    const bool for_a_person =
-        close.ending == Ending::kLost && state->record.spec.recovery().empty();
+  const CredentialState& state = StateOf(name);
+  if (failed) {
+    const bool for_a_person = close.ending == Ending::kLost && state.record.spec.recovery().empty();
     env_.failures.Open(
         {.code = FailureOf(close.ending),
          .credential = name,
-         .provider = state->record.spec.provider(),
+         .provider = state.record.spec.provider(),
          .provider_class = providers::ProviderClassName(run.provider->traits().provider_class),
          .attempt = run.record.attempt,
          .cause = close.cause,
          .http_status = close.http_status,
-         .next_retry = for_a_person ? absl::InfinitePast() : state->record.next_due,
-         .runway = state->Runway(env_.clock.WallNow()),
+         .next_retry = for_a_person ? absl::InfinitePast() : state.record.next_due,
+         .runway = state.Runway(env_.clock.WallNow()),
          .detail = for_a_person ? LostKeyDetail(name) : ""});
   }
   const absl::Status status =

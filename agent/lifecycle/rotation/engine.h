@@ -143,6 +143,13 @@ class Engine {
   void AddVersions(const Run& run, const CredentialState& state, Facts& facts) const;
   absl::Duration RetryWait(const Run& run) const;
 
+  // The credential of a run exists: deleting it drops the run.
+  const CredentialState& StateOf(const std::string& name) const { return *env_.ledger.Find(name); }
+  // The run with this number; null when it has ended.
+  Run* Still(const std::string& name, uint64_t number);
+  // The same, if this call's reply is the one it awaits.
+  Run* Awaiting(const std::string& name, uint64_t number, uint64_t call);
+
   Surroundings env_;
   const Hooks hooks_;
   uint64_t next_run_ = 1;

@@ -21,25 +21,24 @@ Facts Engine::FactsFor(const Run& run) const {
   const base::BootTime boot = env_.clock.BootNow();
   facts.grace_over = facts.now >= row.grace_until && boot >= run.grace_boot;
   facts.grace_max_over = facts.now >= row.grace_max && boot >= run.grace_max_boot;
-  if (const CredentialState* state = env_.ledger.Find(row.credential)) {
-    const v1::CredentialSpec& spec = state->record.spec;
-    const Reach reach = facts.traits.slots.empty() ? Reach::kService : Reach::kKeySet;
-    facts.known_ids = env_.ledger.KnownKeyIds(spec.provider(), reach);
-    if (!spec.recovery().empty()) {
-      facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery(), reach));
-    }
-    facts.disowned_ids.insert(state->record.disowned_key_ids.begin(),
-                              state->record.disowned_key_ids.end());
-    facts.exclusive = spec.exclusive();
-    facts.allow_gap = spec.allow_gap();
-    facts.grace = GraceOf(spec.rotate());
-    const v1::Grace& grace = spec.rotate().grace();
-    if (grace.has_max()) facts.grace_max = ToDuration(grace.max());
-    facts.consumers_hold = grace.wait_for() == v1::CONSUMERS && facts.grace_over &&
-                           !hooks_.consumers_moved_on(row.credential);
-    for (const auto& [tag, record] : state->tags) facts.our_tags.insert(tag);
-    AddVersions(run, *state, facts);
+  const CredentialState& state = StateOf(row.credential);
+  const v1::CredentialSpec& spec = state.record.spec;
+  const Reach reach = facts.traits.slots.empty() ? Reach::kService : Reach::kKeySet;
+  facts.known_ids = env_.ledger.KnownKeyIds(spec.provider(), reach);
+  if (!spec.recovery().empty()) {
+    facts.known_ids.merge(env_.ledger.KnownKeyIds(spec.recovery(), reach));
   }
+  facts.disowned_ids.insert(state.record.disowned_key_ids.begin(),
+                            state.record.disowned_key_ids.end());
+  facts.exclusive = spec.exclusive();
+  facts.allow_gap = spec.allow_gap();
+  facts.grace = GraceOf(spec.rotate());
+  const v1::Grace& grace = spec.rotate().grace();
+  if (grace.has_max()) facts.grace_max = ToDuration(grace.max());
+  facts.consumers_hold = grace.wait_for() == v1::CONSUMERS && facts.grace_over &&
+                         !hooks_.consumers_moved_on(row.credential);
+  for (const auto& [tag, record] : state.tags) facts.our_tags.insert(tag);
+  AddVersions(run, state, facts);
   return facts;
 }
 
@@ -70,20 +69,16 @@ auto Engine::Expect(const std::string& name, Run& run, ToEvent&& to_event) {
           to_event = std::forward<ToEvent>(to_event)](auto... reply) mutable {
     // On whatever thread the provider answers: hand over, nothing else.
     RotationPoint(state, "after_reply");
-    env_.executor.Post([this, name, number, call,
-                        event = Event(to_event(std::move(reply)...))]() mutable {
-      const auto found = runs_.find(name);
-      if (found == runs_.end() || found->second.number != number || found->second.call != call) {
-        return;
-      }
-      Take(name, event);
-    });
+    env_.executor.Post(
+        [this, name, number, call, event = Event(to_event(std::move(reply)...))]() mutable {
+          if (Awaiting(name, number, call) != nullptr) Take(name, event);
+        });
   };
 }
 
 void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
   ++run.call;
-  const CredentialState& state = *env_.ledger.Find(name);
+  const CredentialState& state = StateOf(name);
   if (std::holds_alternative<CallVerifyNew>(effect) ||
       std::holds_alternative<CallVerifyOld>(effect)) {
     const bool verify_new = std::holds_alternative<CallVerifyNew>(effect);
@@ -103,11 +98,8 @@ void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
   }
   hooks_.manager_of(name, [this, name, number = run.number, call = run.call,
                            effect](absl::StatusOr<base::CredentialValue> manager) {
-    const auto found = runs_.find(name);
-    if (found == runs_.end() || found->second.number != number || found->second.call != call) {
-      return;
-    }
-    if (env_.ledger.taken()) return;  // while the manager's token was refreshed
+    // Either may have come while the manager's token was refreshed.
+    if (Awaiting(name, number, call) == nullptr || env_.ledger.taken()) return;
     if (manager.ok()) {
       CallWithManager(name, effect, *manager);
       return;
@@ -135,7 +127,7 @@ providers::NewKey Engine::NewKeyFor(const Run& run) const {
       key.secret = *run.record.new_value.Primary();
       break;
     case providers::ProviderClass::kSelfRoll:
-      if (const auto* current = env_.ledger.Find(run.record.credential)->Current()) {
+      if (const auto* current = StateOf(run.record.credential).Current()) {
         key.current = current->value;
       }
       break;
@@ -161,11 +153,12 @@ void Engine::CallWithManager(const std::string& name, const Effect& effect,
         Expect(name, run, [](providers::CallResult r, std::vector<providers::ListedKey> keys) {
           return ListReplied{std::move(r), std::move(keys)};
         }));
-  } else if (const auto* revoke = std::get_if<CallRevoke>(&effect)) {
-    const store::VersionRecord* version = env_.ledger.Find(name)->Version(run.record.old_version);
-    const bool old = version != nullptr && version->provider_key_id == revoke->key_id;
+  } else {
+    const std::string& id = std::get<CallRevoke>(effect).key_id;
+    const store::VersionRecord* version = StateOf(name).Version(run.record.old_version);
+    const bool old = version != nullptr && version->provider_key_id == id;
     provider.Revoke(
-        manager, revoke->key_id, old ? version->value : base::CredentialValue(),
+        manager, id, old ? version->value : base::CredentialValue(),
         Expect(name, run, [](providers::CallResult r) { return RevokeReplied{std::move(r)}; }));
   }
   RotationPoint(run.record.state, "after_send");

@@ -26,16 +26,15 @@ Engine::Run Engine::NewRun(const CredentialState& state, uint32_t attempt,
 }
 
 void Engine::Start(const std::string& name, bool sweep_only, std::optional<Follower> follower) {
-  const CredentialState* state = env_.ledger.Find(name);
-  if (state == nullptr) return;
+  const CredentialState& state = StateOf(name);
   if (const auto running = runs_.find(name); running != runs_.end()) {
-    if (!sweep_only) running->second.sweep_only = false;
+    running->second.sweep_only &= sweep_only;
     if (follower) running->second.followers.push_back(*std::move(follower));
     return;
   }
   auto provider = hooks_.provider_of(name);
   const providers::Traits traits = provider.ok() ? (*provider)->traits() : providers::Traits();
-  Run run = NewRun(*state, state->record.consecutive_failures + 1, traits.tag_max_length);
+  Run run = NewRun(state, state.record.consecutive_failures + 1, traits.tag_max_length);
   run.sweep_only = sweep_only;
   if (follower) run.followers.push_back(*std::move(follower));
   Begin(name, std::move(run), Due{});

@@ -18,6 +18,7 @@ Step Transition::Run(const Event& event) {
       Resume(state);
     }
   } else if (std::holds_alternative<Brought>(event)) {
+    if (state != State::kChecking) return std::move(step_);
     row().sent_at = facts_.now;
     Mint(row().new_key_id, row().new_value, row().new_expires_at);
   } else {

@@ -468,6 +468,18 @@ TEST_F(ManualTest, AValueTheProviderRejectsChangesNothing) {
   EXPECT_EQ(State(), "");
 }
 
+TEST_F(ManualTest, OneValueIsTriedAtATime) {
+  const auto made = house_.provider->MakeKeyByHand();
+  const std::string value(made.second.Primary()->Reveal());
+  v1::PutRequest request;
+  request.set_name("app/key");
+  request.set_provider_key_id(made.first);
+  request.add_fields()->set_value(value);
+  house_.keeper().Put(std::move(request), [](const absl::StatusOr<v1::PutResponse>&) {});
+  EXPECT_EQ(base::ReasonOf(Bring()), "ROTATION_UNDER_WAY");
+  ASSERT_TRUE(Until([&] { return Key() == value; }));
+}
+
 TEST_F(ManualTest, OddValuesAreRefusedBeforeAnythingIsAsked) {
   const int asked = house_.provider->calls(ProviderCall::kVerify);
   for (const char* odd : {"Bearer fake-key-1", "fake key 1", "fake-key-1\n", "fake-...xyz",
