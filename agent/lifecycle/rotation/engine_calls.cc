@@ -98,8 +98,9 @@ void Engine::Call(const std::string& name, Run& run, const Effect& effect) {
   }
   hooks_.manager_of(name, [this, name, number = run.number, call = run.call,
                            effect](absl::StatusOr<base::CredentialValue> manager) {
-    // Either may have come while the manager's token was refreshed.
-    if (Awaiting(name, number, call) == nullptr || env_.ledger.taken()) return;
+    // The run may have ended while the manager's token was refreshed. Should another process have
+    // taken the store meanwhile, there is no new token: it could not be committed.
+    if (Awaiting(name, number, call) == nullptr) return;
     if (manager.ok()) {
       CallWithManager(name, effect, *manager);
       return;

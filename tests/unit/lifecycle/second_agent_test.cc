@@ -148,5 +148,32 @@ TEST_F(SecondAgentTest, ARefreshOnATakenStoreStopsToo) {
   ExpectNothingMoreHappens();
 }
 
+TEST_F(SecondAgentTest, AManagersTokenThatComesLateIsNotUsed) {
+  ASSERT_TRUE(house_.Apply("providers: { p: { recipe: fake, manager: app/token } }").ok());
+  house_.endpoint.SetFaults([] {
+    return fakes::TokenFault{fakes::TokenFault::Kind::kLoseRequest, {}, {}};
+  });
+  house_.Advance(absl::Minutes(15));  // the token that is held has expired
+  const int asked = house_.endpoint.requests();
+  ASSERT_TRUE(
+      house_.AdvanceUntil([&] { return house_.endpoint.requests() > asked; }, absl::Minutes(10)));
+  const int lists = house_.provider->calls(ProviderCall::kList);
+  v1::RotateRequest request;
+  request.set_name("app/key");
+  house_.keeper().Rotate(
+      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  house_.Advance(absl::ZeroDuration());
+
+  OtherAgent other(house_.store);
+  store::Transaction change;
+  change.Put(other.ledger().Find("app/secret")->record);
+  ASSERT_TRUE(other.ledger().Commit(change).ok());
+  EXPECT_FALSE(house_.Put("app/secret", "another").ok());
+  ASSERT_EQ(house_.stores_taken, 1);
+  house_.endpoint.SetFaults([] { return fakes::TokenFault(); });
+  house_.Advance(absl::Hours(1));
+  EXPECT_EQ(house_.provider->calls(ProviderCall::kList), lists);
+}
+
 }  // namespace
 }  // namespace keyturn::lifecycle
