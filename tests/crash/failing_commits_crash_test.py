@@ -10,7 +10,7 @@ import itertools
 import unittest
 
 # First: it makes the harness importable.
-from rotation_lives import LivesTest  # isort: skip
+from rotation_lives import LivesTest, cases_of  # isort: skip
 
 import rotated_classes
 
@@ -43,14 +43,10 @@ class _FailingCommitsTest(LivesTest):
         life.stop()
 
 
-CASES = [type(f"{rotated.__name__}CommitsTest", (_FailingCommitsTest,), {"rotated_class": rotated})
-         for rotated in (rotated_classes.Untagged, rotated_classes.DualSlot,
-                         rotated_classes.SelfRoll, rotated_classes.Manual)]
-globals().update({case.__name__: case for case in CASES})
-
-
-def load_tests(loader, _tests, _pattern):
-    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in CASES)
+CASES, load_tests = cases_of(_FailingCommitsTest, "CommitsTest",
+                             (rotated_classes.Untagged, rotated_classes.DualSlot,
+                              rotated_classes.SelfRoll, rotated_classes.Manual))
+globals().update(CASES)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import os
 import unittest
 
 # First: it makes the harness importable.
-from rotation_lives import LivesTest  # isort: skip
+from rotation_lives import LivesTest, cases_of  # isort: skip
 
 import grpc
 import rotated_classes
@@ -93,14 +93,10 @@ class _FailingWritesTest(LivesTest):
         return "held" if causes else "unharmed"
 
 
-CASES = [type(f"{rotated.__name__}WritesTest", (_FailingWritesTest,), {"rotated_class": rotated})
-         for rotated in (rotated_classes.ALL if ALL else
-                         (rotated_classes.Untagged, rotated_classes.DualSlot))]
-globals().update({case.__name__: case for case in CASES})
-
-
-def load_tests(loader, _tests, _pattern):
-    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in CASES)
+CASES, load_tests = cases_of(_FailingWritesTest, "WritesTest",
+                             (rotated_classes.ALL if ALL else
+                              (rotated_classes.Untagged, rotated_classes.DualSlot)))
+globals().update(CASES)
 
 
 if __name__ == "__main__":

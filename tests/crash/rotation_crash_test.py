@@ -13,7 +13,7 @@ time.
 import unittest
 
 # First: it makes the harness importable.
-from rotation_lives import LivesTest  # isort: skip
+from rotation_lives import LivesTest, cases_of  # isort: skip
 
 import rotated_classes
 
@@ -33,13 +33,8 @@ class _RotationCrashTest(LivesTest):
               f"{self.reads} reads, none of them a dead key")
 
 
-CASES = [type(f"{rotated.__name__}Test", (_RotationCrashTest,), {"rotated_class": rotated})
-         for rotated in rotated_classes.ALL]
-globals().update({case.__name__: case for case in CASES})
-
-
-def load_tests(loader, _tests, _pattern):
-    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in CASES)
+CASES, load_tests = cases_of(_RotationCrashTest, "Test", rotated_classes.ALL)
+globals().update(CASES)
 
 
 if __name__ == "__main__":

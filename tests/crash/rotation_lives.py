@@ -17,6 +17,7 @@ import queue
 import signal
 import threading
 import time
+import unittest
 
 # First: it makes the harness importable.
 from crashing import CrashTest, wait_until  # isort: skip
@@ -308,3 +309,14 @@ class LivesTest(CrashTest):
         self.assertEqual(0, len(failures), "\n\n".join(failures[:5]))
         # Most disturbances last some seconds, a dozen reads; none at all would prove nothing.
         self.assertGreaterEqual(self.reads, len(jobs), "consumers have hardly read")
+
+
+def cases_of(base, suffix, classes):
+    """One test case of `base` for each rotated class, and what unittest is to load."""
+    cases = [type(f"{rotated.__name__}{suffix}", (base,), {"rotated_class": rotated})
+             for rotated in classes]
+
+    def load_tests(loader, _tests, _pattern):
+        return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in cases)
+
+    return {case.__name__: case for case in cases}, load_tests

@@ -15,7 +15,7 @@ import os
 import unittest
 
 # First: it makes the harness importable.
-from rotation_lives import LivesTest  # isort: skip
+from rotation_lives import LivesTest, cases_of  # isort: skip
 
 import rotated_classes
 
@@ -48,14 +48,10 @@ class _PairsCrashTest(LivesTest):
               f"{self.reads} reads, none of them a dead key")
 
 
-CASES = [type(f"{rotated.__name__}PairsTest", (_PairsCrashTest,), {"rotated_class": rotated})
-         for rotated in (rotated_classes.Tagged, rotated_classes.DualSlot,
-                         rotated_classes.SelfRoll, rotated_classes.SelfRollAlone)]
-globals().update({case.__name__: case for case in CASES})
-
-
-def load_tests(loader, _tests, _pattern):
-    return unittest.TestSuite(loader.loadTestsFromTestCase(case) for case in CASES)
+CASES, load_tests = cases_of(_PairsCrashTest, "PairsTest",
+                             (rotated_classes.Tagged, rotated_classes.DualSlot,
+                              rotated_classes.SelfRoll, rotated_classes.SelfRollAlone))
+globals().update(CASES)
 
 
 if __name__ == "__main__":

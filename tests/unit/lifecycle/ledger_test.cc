@@ -113,6 +113,22 @@ TEST_F(LedgerTest, PromotionMovesAllThreeTogether) {
   EXPECT_EQ(ledger_.KnownKeyIds(""), (std::set<std::string>{"new", "old"}));
 }
 
+// A credential that holds a key.
+void Hold(store::Transaction& transaction, const std::string& name, const std::string& provider,
+          const std::string& recovery, const std::string& id) {
+  store::CredentialRecord record;
+  record.name = name;
+  record.spec.set_provider(provider);
+  record.spec.set_recovery(recovery);
+  transaction.Put(record);
+  store::VersionRecord version;
+  version.credential = name;
+  version.number = 1;
+  version.state = VersionState::kCurrent;
+  version.provider_key_id = id;
+  transaction.Put(version);
+}
+
 // Services number their keys from 1, so an id says nothing without its service.
 TEST_F(LedgerTest, KeysAreKnownAtTheirServiceAlone) {
   store::Transaction transaction;
@@ -122,27 +138,13 @@ TEST_F(LedgerTest, KeysAreKnownAtTheirServiceAlone) {
     provider.spec.set_endpoint(endpoint);
     transaction.Put(provider);
   };
-  const auto hold = [&](const std::string& name, const std::string& provider,
-                        const std::string& recovery, const std::string& id) {
-    store::CredentialRecord record;
-    record.name = name;
-    record.spec.set_provider(provider);
-    record.spec.set_recovery(recovery);
-    transaction.Put(record);
-    store::VersionRecord version;
-    version.credential = name;
-    version.number = 1;
-    version.state = VersionState::kCurrent;
-    version.provider_key_id = id;
-    transaction.Put(version);
-  };
   provide("a", "https://a.example.com");
   provide("a-too", "HTTPS://A.example.com:443/");
   provide("b", "https://b.example.com");
-  hold("x", "a", "", "1");
-  hold("y", "a-too", "", "2");
-  hold("z", "b", "a", "3");
-  hold("w", "b", "", "4");
+  Hold(transaction, "x", "a", "", "1");
+  Hold(transaction, "y", "a-too", "", "2");
+  Hold(transaction, "z", "b", "a", "3");
+  Hold(transaction, "w", "b", "", "4");
   ASSERT_TRUE(ledger_.Commit(transaction).ok());
   EXPECT_EQ(ledger_.KnownKeyIds("a"), (std::set<std::string>{"1", "2", "3"}));
   EXPECT_EQ(ledger_.KnownKeyIds("b"), (std::set<std::string>{"3", "4"}));
@@ -157,16 +159,7 @@ TEST_F(LedgerTest, SlotsAreKnownWhereTheyAreAlone) {
     provider.spec.set_endpoint("https://h");
     (*provider.spec.mutable_params())["account"] = std::string(name).substr(0, 1);
     transaction.Put(provider);
-    store::CredentialRecord record;
-    record.name = name;
-    record.spec.set_provider(name);
-    transaction.Put(record);
-    store::VersionRecord version;
-    version.credential = name;
-    version.number = 1;
-    version.state = VersionState::kCurrent;
-    version.provider_key_id = absl::StrCat("key-", name);
-    transaction.Put(version);
+    Hold(transaction, name, name, "", absl::StrCat("key-", name));
   }
   ASSERT_TRUE(ledger_.Commit(transaction).ok());
   EXPECT_EQ(ledger_.KnownKeyIds("a", Reach::kKeySet), std::set<std::string>{"key-a"});

@@ -59,6 +59,13 @@ class ClassTest : public testing::Test {
     Until([&] { return end->has_value(); }, limit);
     return *end;
   }
+  // Nobody waits for it.
+  void BeginRotation() {
+    v1::RotateRequest request;
+    request.set_name("app/key");
+    house_.keeper().Rotate(
+        std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  }
   absl::StatusOr<v1::DisownResponse> Disown() {
     v1::DisownRequest request;
     request.set_name("app/key");
@@ -113,10 +120,7 @@ TEST_F(ChosenTest, ARefusalAfterALostReplyDoesNotForgetTheSecret) {
 
 TEST_F(ChosenTest, ACrashWhileSendingEndsWithOneKey) {
   const std::string old = Key();
-  v1::RotateRequest request;
-  request.set_name("app/key");
-  house_.keeper().Rotate(
-      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  BeginRotation();
   ASSERT_TRUE(Until([&] { return State() == "creating"; }));
   house_.Crash();
   house_.Advance(absl::Minutes(1));
@@ -224,10 +228,7 @@ TEST_P(RollTest, AfterALostReplyItRollsAgain) {
 
 TEST_P(RollTest, WhoeverAsksDuringTheRollWaitsForTheNewKey) {
   const std::string old = Key();
-  v1::RotateRequest request;
-  request.set_name("app/key");
-  house_.keeper().Rotate(
-      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  BeginRotation();
   ASSERT_TRUE(Until([&] { return State() == "creating"; }));
   EXPECT_LE(house_.sink.versions.at("app/key").hard, house_.clock.BootNow());
   std::optional<absl::Status> answer;
@@ -244,10 +245,7 @@ TEST_P(RollTest, WhoeverAsksDuringTheRollWaitsForTheNewKey) {
 
 TEST_P(RollTest, ADeadKeyIsNotHandedOutWhileTheNewOneCannotBeStored) {
   const std::string old = Key();
-  v1::RotateRequest request;
-  request.set_name("app/key");
-  house_.keeper().Rotate(
-      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  BeginRotation();
   ASSERT_TRUE(Until([&] { return State() == "creating"; }));
   EXPECT_GT(house_.sink.versions.at("app/key").expires, house_.clock.BootNow());
   house_.store.faults().FailAllCommits(fakes::CommitFault::kDiskFull);
@@ -262,10 +260,7 @@ TEST_P(RollTest, ADeadKeyIsNotHandedOutWhileTheNewOneCannotBeStored) {
 
 TEST_P(RollTest, NobodyWaitsLongerThanFiveSeconds) {
   house_.provider->InjectNext(ProviderCall::kCreate, {Kind::kLoseReply, {}, {}});
-  v1::RotateRequest request;
-  request.set_name("app/key");
-  house_.keeper().Rotate(
-      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  BeginRotation();
   ASSERT_TRUE(Until([&] { return State() == "creating"; }));
   std::optional<absl::Status> answer;
   house_.keeper().EnsureFresh("app/key", absl::Seconds(60),
@@ -572,10 +567,7 @@ TEST_F(UndoTest, SurvivesACrashAndRefusesOnceTheOldKeyIsGone) {
 
 TEST_F(UndoTest, DisownEndsTheDoubtAboutAForeignKey) {
   house_.provider->InjectNext(ProviderCall::kCreate, {Kind::kLoseRequest, {}, {}});
-  v1::RotateRequest request;
-  request.set_name("app/key");
-  house_.keeper().Rotate(
-      std::move(request), [](const v1::RotateResponse&) {}, [](const absl::Status&) {});
+  BeginRotation();
   ASSERT_TRUE(Until([&] { return State() == "creating"; }));
   const std::string foreign = house_.provider->AddForeignKey();
   ASSERT_TRUE(Until([&] { return State() == "operator"; }));
