@@ -90,6 +90,7 @@ struct Agent::Parts {
   base::Clock& clock = base::SystemClock();
   base::Random& random = base::SystemRandom();
   std::unique_ptr<store::SqliteBackend> backend;
+  std::optional<store::FileAnchor> anchor;
   std::unique_ptr<store::SealedStore> store;
   std::optional<observe::Failures> failures;
   std::optional<audit::LogAuditSink> audit;
@@ -131,7 +132,9 @@ absl::Status Agent::OpenStore(ExitCode& code) {
   if (config_.create_keyfile && *is_new && access(config_.keyfile.c_str(), F_OK) != 0) {
     if (absl::Status s = crypto::CreateKeyfile(config_.keyfile, parts_->random); !s.ok()) return s;
   }
-  auto store = store::SealedStore::Open(used, kek, parts_->random, config_.agent_name);
+  parts_->anchor.emplace(config_.anchor_path);
+  auto store =
+      store::SealedStore::Open(used, kek, parts_->random, config_.agent_name, &*parts_->anchor);
   if (!store.ok()) return store.status();
   parts_->store = *std::move(store);
   return absl::OkStatus();

@@ -173,6 +173,11 @@ absl::StatusOr<Config> ParseConfig(absl::string_view yaml, absl::string_view fil
   if (config.store_path.front() != '/') {
     return where.Error({"store", "path"}, "must be an absolute path");
   }
+  config.anchor_path = config.store_path + ".anchor";
+  Take(read.store().anchor(), config.anchor_path);
+  if (config.anchor_path.front() != '/') {
+    return where.Error({"store", "anchor"}, "must be an absolute path");
+  }
   Take(read.kek().keyfile(), config.keyfile);
   if (config.keyfile.front() != '/') {
     return where.Error({"kek", "keyfile"}, "must be an absolute path");
@@ -207,6 +212,7 @@ absl::StatusOr<Config> DevConfig() {
   config.services_socket = directory + "/keyturn.sock";
   config.admin_socket = directory + "/admin.sock";
   config.store_path = directory + "/store.db";
+  config.anchor_path = config.store_path + ".anchor";
   config.keyfile = directory + "/kek";
   config.create_keyfile = true;
   config.allow_private = {"127.0.0.0/8", "::1"};

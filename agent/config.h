@@ -33,6 +33,8 @@ struct Config {
   std::string admin_socket = "/run/keyturn/admin.sock";
   mode_t services_mode = 0666;
   std::string store_path = "/var/lib/keyturn/store.db";
+  // Beside the store unless set.
+  std::string anchor_path;
   std::string keyfile = "/etc/keyturn/kek";
   // Make the keyfile at the very first start.
   bool create_keyfile = false;

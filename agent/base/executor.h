@@ -26,6 +26,11 @@ class Executor {
   // on waking). Thread-safe.
   virtual TimerId After(absl::Duration delay, Task task) = 0;
 
+  // Runs the task each time after the wall clock was set, or the machine woke from suspend; small
+  // corrections, by which time does not jump, do not count. One task: call once, before time is of
+  // interest. Thread-safe.
+  virtual void OnClockSet(Task task) = 0;
+
   // True if the task will not run. From a task of this executor that answer is final; from another
   // thread the task may be running at this moment. Unknown ids and 0 are fine.
   virtual bool Cancel(TimerId id) = 0;

@@ -7,14 +7,20 @@
 #include <sys/timerfd.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdint>
+#include <limits>
+
 #include "agent/base/check.h"
 
 namespace keyturn::base {
 
 SerialExecutor::SerialExecutor(const std::string& name)
     : wake_fd_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      timer_fd_(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)) {
-  KEYTURN_CHECK(wake_fd_ >= 0 && timer_fd_ >= 0, "no file descriptors left for an executor");
+      timer_fd_(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK)),
+      date_fd_(timerfd_create(CLOCK_REALTIME, TFD_CLOEXEC | TFD_NONBLOCK)) {
+  KEYTURN_CHECK(wake_fd_ >= 0 && timer_fd_ >= 0 && date_fd_ >= 0,
+                "no file descriptors left for an executor");
   thread_ = std::thread([this] { Loop(); });
   pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
 }
@@ -23,6 +29,7 @@ SerialExecutor::~SerialExecutor() {
   Stop();
   close(wake_fd_);
   close(timer_fd_);
+  close(date_fd_);
 }
 
 void SerialExecutor::Stop() {
@@ -38,6 +45,7 @@ void SerialExecutor::Stop() {
   posted.swap(posted_);
   timers.swap(timers_);
   timer_times_.clear();
+  Task dropped = std::move(on_clock_set_);
 }
 
 void SerialExecutor::Wake() {
@@ -67,6 +75,28 @@ Executor::TimerId SerialExecutor::After(absl::Duration delay, Task task) {
   }
   Wake();
   return id;
+}
+
+void SerialExecutor::OnClockSet(Task task) {
+  {
+    absl::MutexLock lock(&mu_);
+    on_clock_set_ = std::move(task);
+  }
+  itimerspec never{};
+  never.it_value.tv_sec = std::numeric_limits<int32_t>::max() * int64_t{4};  // the year 2242
+  timerfd_settime(date_fd_, TFD_TIMER_ABSTIME | TFD_TIMER_CANCEL_ON_SET, &never, nullptr);
+}
+
+void SerialExecutor::RunClockSet() {
+  Task task;
+  {
+    absl::MutexLock lock(&mu_);
+    task = std::move(on_clock_set_);
+  }
+  if (!task) return;
+  task();
+  absl::MutexLock lock(&mu_);
+  on_clock_set_ = std::move(task);
 }
 
 bool SerialExecutor::Cancel(TimerId id) {
@@ -116,12 +146,14 @@ void SerialExecutor::Loop() {
       task();
       continue;
     }
-    pollfd fds[2] = {{wake_fd_, POLLIN, 0}, {timer_fd_, POLLIN, 0}};
-    poll(fds, 2, -1);
+    pollfd fds[3] = {{wake_fd_, POLLIN, 0}, {timer_fd_, POLLIN, 0}, {date_fd_, POLLIN, 0}};
+    poll(fds, 3, -1);
     uint64_t count = 0;
-    for (const pollfd& fd : fds) {
-      [[maybe_unused]] const ssize_t n = read(fd.fd, &count, sizeof count);
+    for (const int fd : {wake_fd_, timer_fd_}) {
+      [[maybe_unused]] const ssize_t n = read(fd, &count, sizeof count);
     }
+    // timerfd_create(2): the read that finds the timer cancelled says so, and arms it again.
+    if (read(date_fd_, &count, sizeof count) == -1 && errno == ECANCELED) RunClockSet();
   }
 }
 

@@ -55,8 +55,12 @@ Keeper::Keeper(const Dependencies& dependencies)
 
 absl::Status Keeper::Start() {
   if (absl::Status status = ledger_.Load(); !status.ok()) return status;
+  if (ledger_.rolled_back()) {
+    if (absl::Status status = OnRolledBack(); !status.ok()) return status;
+  }
   BuildProviders();
   deps_.on_policies(ledger_.policies());
+  deps_.executor.OnClockSet([this] { OnClockSet(); });
   // Everything is handed out before anything upstream is asked: a restart costs no consumer a read.
   for (const auto& [name, state] : ledger_.credentials()) Publish(name);
   engine_.Recover();
@@ -71,6 +75,38 @@ absl::Status Keeper::Start() {
     ReportLostKey(name);
   }
   return absl::OkStatus();
+}
+
+// What was done since that copy was made is not known here.
+absl::Status Keeper::OnRolledBack() {
+  deps_.failures.Open({.code = observe::FailureCode::kRollbackDetected,
+                       .cause = "older_store",
+                       .detail = "an older copy of the store was put back; refresh tokens that end "
+                                 "with their use are not used before an administrator says so"});
+  // In this order: until the store says which tokens are in doubt, the next start must find this
+  // out again.
+  if (absl::Status status = refresher_.DoubtAll(); !status.ok()) return status;
+  return ledger_.DropAnchor();
+}
+
+void Keeper::OnClockSet() {
+  const absl::Duration moved = clock_watch_.Moved();
+  if (absl::AbsDuration(moved) >= kClockJump) {
+    deps_.failures.Open({.code = observe::FailureCode::kClockJump,
+                         .cause = moved > absl::ZeroDuration() ? "set_forward" : "set_back",
+                         .detail = absl::StrCat("the date was set by ", absl::FormatDuration(moved),
+                                                "; see that this machine keeps time")});
+    deps_.executor.Cancel(clock_told_);
+    clock_told_ = deps_.executor.After(absl::Hours(1), [this] {
+      deps_.failures.Resolve(observe::FailureCode::kClockJump, observe::SubjectOf({}));
+    });
+  }
+  for (const auto& [name, state] : ledger_.credentials()) {
+    const store::VersionRecord* current = state.Current();
+    if (current == nullptr || current->expires_at == store::kNever) continue;
+    Publish(name);
+    refresher_.OnClockSet(name);
+  }
 }
 
 void Keeper::BuildProviders() {

@@ -14,6 +14,7 @@
 #include "agent/base/executor.h"
 #include "agent/base/random.h"
 #include "agent/lifecycle/calendar.h"
+#include "agent/lifecycle/clock_watch.h"
 #include "agent/lifecycle/delivery_queue.h"
 #include "agent/lifecycle/ledger.h"
 #include "agent/lifecycle/lifecycle.h"
@@ -147,6 +148,9 @@ class Keeper final : public Lifecycle {
   absl::StatusOr<v1::AcknowledgeResponse> AcknowledgeNow(const std::string& principal,
                                                          const v1::AcknowledgeRequest& request);
   void BuildProviders();
+  absl::Status OnRolledBack();
+  // The date was set: what people and services are told in dates is worked out anew.
+  void OnClockSet();
 
   absl::StatusOr<v1::ApplyResponse> ApplyNow(const v1::ApplyRequest& request, bool dry_run);
   void Adjust(const v1::ApplyResponse& changes);
@@ -160,7 +164,7 @@ class Keeper final : public Lifecycle {
                                       const v1::PutRequest& request);
   absl::Status DeleteNow(const v1::DeleteRequest& request);
   absl::Status DeleteCredential(const std::string& name);
-  void RefreshOne(const std::string& name, Answer<v1::RefreshResponse> done);
+  void RefreshOne(const v1::RefreshRequest& request, Answer<v1::RefreshResponse> done);
   absl::Status CheckLogin(const std::string& name) const;
   void RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done);
   // Ends the refresh token, then the access token, at the server; changes nothing here. While the
@@ -200,8 +204,10 @@ class Keeper final : public Lifecycle {
   std::map<std::string, std::shared_ptr<providers::Provider>> providers_;
   std::map<std::string, Plan> plans_;
   Rejections rejections_;
+  ClockWatch clock_watch_{deps_.clock};
   // The last turn given out, by host.
   std::map<std::string, absl::Time> turns_;
+  base::Executor::TimerId clock_told_ = 0;
   base::Executor::TimerId save_timer_ = 0;
   base::BootTime save_at_;
 };

@@ -38,8 +38,19 @@ absl::StatusOr<const CredentialState*> Keeper::Get(const std::string& name) cons
 }
 
 ViewContext Keeper::Views() const {
-  return {ledger_, deps_.failures, deps_.clock.WallNow(),
+  return {ledger_,
+          deps_.failures,
+          deps_.clock.WallNow(),
           [this](const std::string& name) { return NextAt(name); },
+          [this](const CredentialState& state) {
+            const store::VersionRecord* current = state.Current();
+            const oauth::Windows* windows = refresher_.WindowsOf(state.record.name);
+            // A token's lifetime is no date, and does not move when the date is set.
+            if (current != nullptr && windows != nullptr) {
+              return deps_.clock.ToWall(windows->expires);
+            }
+            return current == nullptr ? store::kNever : current->expires_at;
+          },
           [this](const std::string& name) { return engine_.NextStepAt(name); }};
 }
 
@@ -236,11 +247,12 @@ absl::Status Keeper::DeleteCredential(const std::string& name) {
 
 void Keeper::Refresh(v1::RefreshRequest request, Answer<v1::RefreshResponse> done) {
   deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
-    RefreshOne(request.name(), std::move(done));
+    RefreshOne(request, std::move(done));
   });
 }
 
-void Keeper::RefreshOne(const std::string& name, Answer<v1::RefreshResponse> done) {
+void Keeper::RefreshOne(const v1::RefreshRequest& request, Answer<v1::RefreshResponse> done) {
+  const std::string& name = request.name();
   const auto state = Get(name);
   if (!state.ok()) {
     done(state.status());
@@ -257,17 +269,18 @@ void Keeper::RefreshOne(const std::string& name, Answer<v1::RefreshResponse> don
     done(Refuse(absl::StrCat("\"", name, "\" waits for a secret: keyturn put ", missing)));
     return;
   }
-  refresher_.RefreshNow(name, [this, name, done = std::move(done)](absl::Status status) mutable {
-    const CredentialState* held = ledger_.Find(name);
-    if (!status.ok() || held == nullptr || held->Current() == nullptr) {
-      done(status.ok() ? NoSuch("credential", name) : status);
-      return;
-    }
-    v1::RefreshResponse response;
-    response.set_version(held->record.current_version);
-    response.mutable_expires_at()->set_seconds(absl::ToUnixSeconds(held->Current()->expires_at));
-    done(std::move(response));
-  });
+  refresher_.RefreshNow(
+      name, request.in_doubt(), [this, name, done = std::move(done)](absl::Status status) mutable {
+        const CredentialState* held = ledger_.Find(name);
+        if (!status.ok() || held == nullptr || held->Current() == nullptr) {
+          done(status.ok() ? NoSuch("credential", name) : status);
+          return;
+        }
+        v1::RefreshResponse response;
+        response.set_version(held->record.current_version);
+        response.mutable_expires_at()->set_seconds(absl::ToUnixSeconds(Views().expires_at(*held)));
+        done(std::move(response));
+      });
 }
 
 absl::Status Keeper::CheckRotatable(const std::string& name) const {

@@ -69,10 +69,11 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
   }
   if (refresher_.Busy(name)) {
     // What it brings has to be ended as well.
-    return refresher_.RefreshNow(name, [this, name, done = std::move(done)](absl::Status) mutable {
-      deps_.executor.Post(
-          [this, name, done = std::move(done)]() mutable { RevokeOne(name, std::move(done)); });
-    });
+    return refresher_.RefreshNow(
+        name, /*in_doubt=*/false, [this, name, done = std::move(done)](absl::Status) mutable {
+          deps_.executor.Post(
+              [this, name, done = std::move(done)]() mutable { RevokeOne(name, std::move(done)); });
+        });
   }
   logins_.Drop(name);
   refresher_.Hold(name);
@@ -146,8 +147,7 @@ absl::Status Keeper::ForgetTokens(const std::string& name, const v1::RevokeRespo
     if (state.refresh) {
       store::RefreshRecord refresh = *state.refresh;
       refresh.refresh_token = base::Secret();
-      refresh.inflight_since = store::kNever;
-      refresh.in_doubt = false;
+      refresh.EndFlight();
       refresh.needs_consent = true;
       transaction.Put(std::move(refresh));
     }

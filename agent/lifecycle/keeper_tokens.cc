@@ -27,10 +27,9 @@ Response Say(uint64_t version, const char* outcome) {
 
 void Keeper::ReportRejected(std::string principal, v1::ReportRejectedRequest request,
                             Answer<Response> done) {
-  deps_.executor.Post([this, principal = std::move(principal), request = std::move(request),
-                       done = std::move(done)]() mutable {
-    ReportOne(principal, request, std::move(done));
-  });
+  deps_.executor.Post(
+      [this, principal = std::move(principal), request = std::move(request),
+       done = std::move(done)]() mutable { ReportOne(principal, request, std::move(done)); });
 }
 
 void Keeper::ReportOne(const std::string& principal, const v1::ReportRejectedRequest& request,
@@ -41,9 +40,9 @@ void Keeper::ReportOne(const std::string& principal, const v1::ReportRejectedReq
   if (!state.ok()) return done(state.status());
   const store::CredentialRecord& record = (*state)->record;
   if (version == 0 || version > record.last_version) {
-    return done(base::WithReason(absl::InvalidArgumentError(absl::StrCat(
-                                     "\"", name, "\" has had no version ", version)),
-                                 "NO_SUCH_VERSION", {{"credential", name}}));
+    return done(base::WithReason(
+        absl::InvalidArgumentError(absl::StrCat("\"", name, "\" has had no version ", version)),
+        "NO_SUCH_VERSION", {{"credential", name}}));
   }
   if (record.current_version > version) return done(Say(record.current_version, "newer"));
   const base::BootTime now = deps_.clock.BootNow();
@@ -88,23 +87,24 @@ void Keeper::ReplaceToken(const std::string& name, uint64_t version, Answer<Resp
     // Another use of the refresh token could end the grant; the token in hand may well be good.
     return done(Say(now.record.current_version, "accepted"));
   }
-  refresher_.RefreshNow(name, [this, name, version,
-                               done = std::move(done)](const absl::Status& status) mutable {
-    const CredentialState* state = ledger_.Find(name);
-    if (state == nullptr) return done(absl::AbortedError("the credential was deleted meanwhile"));
-    const uint64_t current = state->record.current_version;
-    if (current > version) return done(Say(current, "replaced"));
-    done(status.ok() ? absl::StatusOr<Response>(Say(current, "accepted"))
-                     : absl::StatusOr<Response>(status));
-  });
+  refresher_.RefreshNow(
+      name, /*in_doubt=*/false,
+      [this, name, version, done = std::move(done)](const absl::Status& status) mutable {
+        const CredentialState* state = ledger_.Find(name);
+        if (state == nullptr)
+          return done(absl::AbortedError("the credential was deleted meanwhile"));
+        const uint64_t current = state->record.current_version;
+        if (current > version) return done(Say(current, "replaced"));
+        done(status.ok() ? absl::StatusOr<Response>(Say(current, "accepted"))
+                         : absl::StatusOr<Response>(status));
+      });
 }
 
 void Keeper::LookIntoKey(const std::string& name, uint64_t version, Answer<Response> done) {
   const CredentialState& state = *ledger_.Find(name);
   const store::VersionRecord* current = state.Current();
   const auto provider = ProviderOf(name);
-  if (current == nullptr || !provider.ok() || !(*provider)->traits().can_verify ||
-      state.rotation) {
+  if (current == nullptr || !provider.ok() || !(*provider)->traits().can_verify || state.rotation) {
     // Nobody can be asked, or the key is being replaced anyway.
     return done(Say(state.record.current_version, "accepted"));
   }

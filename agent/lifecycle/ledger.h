@@ -55,6 +55,9 @@ class Ledger {
   // As store::Store::Commit. Memory changes only on OK. After ABORTED memory is known to be behind
   // the store, and every later commit is refused with FAILED_PRECONDITION.
   absl::Status Commit(const store::Transaction& transaction);
+  // As store::Store::DropAnchor.
+  absl::Status DropAnchor() { return store_.DropAnchor(); }
+  bool rolled_back() const { return store_.rolled_back(); }
   // Whether that has happened. Who sees it calls nobody any more: what the call would be for may no
   // longer be true.
   bool taken() const { return taken_; }

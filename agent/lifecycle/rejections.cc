@@ -36,9 +36,8 @@ void Rejections::MakeRoom(std::map<std::string, base::BootTime>& times, base::Bo
     it = it->second <= now ? times.erase(it) : std::next(it);
   }
   while (times.size() >= most_) {
-    times.erase(std::min_element(times.begin(), times.end(), [](const auto& a, const auto& b) {
-      return a.second < b.second;
-    }));
+    times.erase(std::min_element(times.begin(), times.end(),
+                                 [](const auto& a, const auto& b) { return a.second < b.second; }));
   }
 }
 

@@ -40,8 +40,9 @@ std::string SourceOf(const v1::CredentialSpec& spec) {
 v1::Health HealthOf(const CredentialState& state, const ViewContext& context) {
   const auto failure = context.failures.Find(state.record.name);
   const store::VersionRecord* current = state.Current();
-  const bool valid = current != nullptr &&
-                     (current->expires_at == store::kNever || current->expires_at > context.now);
+  const absl::Time expires_at = context.expires_at(state);
+  const bool valid =
+      current != nullptr && (expires_at == store::kNever || expires_at > context.now);
   if (failure && failure->failure.code == observe::FailureCode::kNeedsConsent) {
     return v1::NEEDS_ACTION;
   }
@@ -64,6 +65,13 @@ v1::FailureSummary FailureView(const observe::OpenFailure& open) {
   SetDuration(open.failure.runway, [&] { return view.mutable_runway(); });
   view.set_detail(open.failure.detail.empty() ? open.failure.cause : open.failure.detail);
   return view;
+}
+
+absl::Duration RunwayOf(const CredentialState& state, const ViewContext& context) {
+  if (state.Current() == nullptr) return absl::ZeroDuration();
+  const absl::Time expires_at = context.expires_at(state);
+  if (expires_at == store::kNever) return absl::InfiniteDuration();
+  return std::max(absl::ZeroDuration(), expires_at - context.now);
 }
 
 // The version being retired is held by those who keep it from being revoked; every other one by
@@ -92,7 +100,7 @@ v1::CredentialSummary Summarize(const CredentialState& state, const ViewContext&
   view.set_source(SourceOf(state.record.spec));
   if (const store::VersionRecord* current = state.Current()) {
     SetTime(current->promoted_at, [&] { return view.mutable_current_since(); });
-    SetTime(current->expires_at, [&] { return view.mutable_expires_at(); });
+    SetTime(context.expires_at(state), [&] { return view.mutable_expires_at(); });
     if (view.kind() == v1::OAUTH_TOKEN && current->expires_at != store::kNever) {
       SetDuration(current->expires_at - current->requested_at,
                   [&] { return view.mutable_lifetime(); });
@@ -102,7 +110,7 @@ v1::CredentialSummary Summarize(const CredentialState& state, const ViewContext&
     SetTime(oauth::ConsentUntil(state), [&] { return view.mutable_consent_until(); });
   }
   SetTime(context.next_at(state.record.name), [&] { return view.mutable_next_at(); });
-  SetDuration(state.Runway(context.now), [&] { return view.mutable_runway(); });
+  SetDuration(RunwayOf(state, context), [&] { return view.mutable_runway(); });
   if (state.rotation) view.set_rotation_state(state.rotation->state);
   if (const auto failure = context.failures.Find(state.record.name)) {
     view.set_failure(observe::FailureCodeName(failure->failure.code));

@@ -18,6 +18,8 @@ struct ViewContext {
   absl::Time now;
   // When the credential's next rotation, step or refresh is planned; InfiniteFuture: none.
   std::function<absl::Time(const std::string& name)> next_at;
+  // When its current version ends; kNever: not by itself.
+  std::function<absl::Time(const CredentialState& state)> expires_at;
   // When the open rotation acts next by itself; InfinitePast: it waits for a reply.
   std::function<absl::Time(const std::string& name)> next_step_at;
 };

@@ -35,13 +35,17 @@ const char* FailureCodeName(FailureCode code) {
       return "STORE_FULL";
     case FailureCode::kProviderDown:
       return "PROVIDER_DOWN";
+    case FailureCode::kRollbackDetected:
+      return "ROLLBACK_DETECTED";
+    case FailureCode::kClockJump:
+      return "CLOCK_JUMP";
   }
   return "ROTATION_FAILED";
 }
 
 std::string SubjectOf(const Failure& failure) {
-  return failure.credential.empty() ? absl::StrCat("provider:", failure.provider)
-                                    : failure.credential;
+  if (!failure.credential.empty()) return failure.credential;
+  return failure.provider.empty() ? "agent:" : absl::StrCat("provider:", failure.provider);
 }
 
 namespace {

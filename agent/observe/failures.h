@@ -34,6 +34,8 @@ enum class FailureCode {
   kUnknownKey,
   kStoreFull,
   kProviderDown,
+  kRollbackDetected,
+  kClockJump,
 };
 // ROTATION_FAILED, ...
 const char* FailureCodeName(FailureCode code);
@@ -52,7 +54,8 @@ struct Failure {
   std::string detail = {};  // a sentence that says what to do, when a person must act
 };
 
-// What the failure is about: its credential, else `provider:NAME`, which no credential is called.
+// What the failure is about: its credential, else `provider:NAME`, else the agent itself, `agent:`;
+// no credential is called so.
 std::string SubjectOf(const Failure& failure);
 
 struct OpenFailure {

@@ -75,6 +75,7 @@ void ToMessage(const VersionRecord& record, pb::StoredVersion& message) {
   message.set_provider_key_id(record.provider_key_id);
   StoreTime(record.created_at, message, &M::mutable_created_at);
   StoreTime(record.requested_at, message, &M::mutable_requested_at);
+  StoreBootTime(record.requested_boot, message, &M::mutable_requested_boot);
   StoreTime(record.promoted_at, message, &M::mutable_promoted_at);
   StoreTime(record.expires_at, message, &M::mutable_expires_at);
   StoreTime(record.grace_until, message, &M::mutable_grace_until);
@@ -93,6 +94,7 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredVersion& m
   record.provider_key_id = message.provider_key_id();
   record.created_at = LoadTime(message.has_created_at(), message.created_at());
   record.requested_at = LoadTime(message.has_requested_at(), message.requested_at());
+  record.requested_boot = LoadBootTime(message.requested_boot());
   record.promoted_at = LoadTime(message.has_promoted_at(), message.promoted_at());
   record.expires_at = LoadTime(message.has_expires_at(), message.expires_at());
   record.grace_until = LoadTime(message.has_grace_until(), message.grace_until());
@@ -182,11 +184,13 @@ void ToMessage(const RefreshRecord& record, pb::StoredRefresh& message) {
   StoreTime(record.refresh_token_since, message, &M::mutable_refresh_token_since);
   StoreTime(record.refresh_token_expires_at, message, &M::mutable_refresh_token_expires_at);
   StoreTime(record.inflight_since, message, &M::mutable_inflight_since);
+  StoreBootTime(record.inflight_boot, message, &M::mutable_inflight_boot);
   message.set_in_doubt(record.in_doubt);
   message.set_needs_consent(record.needs_consent);
   StoreTime(record.consented_at, message, &M::mutable_consented_at);
   StoreTime(record.last_used_at, message, &M::mutable_last_used_at);
   message.set_dpop_key(record.dpop_key.Reveal().data(), record.dpop_key.size());
+  message.set_restored(record.restored);
 }
 
 absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRefresh& message) {
@@ -199,11 +203,13 @@ absl::StatusOr<Record> FromMessage(const RowKey& key, const pb::StoredRefresh& m
   record.refresh_token_expires_at =
       LoadTime(message.has_refresh_token_expires_at(), message.refresh_token_expires_at());
   record.inflight_since = LoadTime(message.has_inflight_since(), message.inflight_since());
+  record.inflight_boot = LoadBootTime(message.inflight_boot());
   record.in_doubt = message.in_doubt();
   record.needs_consent = message.needs_consent();
   record.consented_at = LoadTime(message.has_consented_at(), message.consented_at());
   record.last_used_at = LoadTime(message.has_last_used_at(), message.last_used_at());
   record.dpop_key = base::Secret(message.dpop_key());
+  record.restored = message.restored();
   return Record(std::move(record));
 }
 

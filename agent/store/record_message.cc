@@ -29,6 +29,21 @@ absl::Time FromTimestamp(const google::protobuf::Timestamp& timestamp) {
   return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
 }
 
+internal::v1::StoredBootTime ToStored(const base::BootStamp& stamp) {
+  internal::v1::StoredBootTime stored;
+  stored.set_boot_id(stamp.boot_id);
+  const timespec since_boot = absl::ToTimespec(stamp.at.since_boot);
+  stored.mutable_since_boot()->set_seconds(since_boot.tv_sec);
+  stored.mutable_since_boot()->set_nanos(static_cast<int32_t>(since_boot.tv_nsec));
+  return stored;
+}
+
+base::BootStamp LoadBootTime(const internal::v1::StoredBootTime& stored) {
+  return {stored.boot_id(),
+          {absl::Seconds(stored.since_boot().seconds()) +
+           absl::Nanoseconds(stored.since_boot().nanos())}};
+}
+
 internal::v1::StoredVersionState ToStored(VersionState state) {
   switch (state) {
     case VersionState::kPending:

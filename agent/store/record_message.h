@@ -30,6 +30,15 @@ inline absl::Time LoadTime(bool present, const google::protobuf::Timestamp& time
   return present ? FromTimestamp(timestamp) : kNever;
 }
 
+internal::v1::StoredBootTime ToStored(const base::BootStamp& stamp);
+base::BootStamp LoadBootTime(const internal::v1::StoredBootTime& stored);
+// An unknown one is absent.
+template <class Message>
+void StoreBootTime(const base::BootStamp& stamp, Message& message,
+                   internal::v1::StoredBootTime* (Message::*mutable_field)()) {
+  if (!stamp.boot_id.empty()) *(message.*mutable_field)() = ToStored(stamp);
+}
+
 internal::v1::StoredVersionState ToStored(VersionState state);
 // False for a state that this program does not know.
 bool FromStored(internal::v1::StoredVersionState stored, VersionState& state);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "agent/base/clock.h"
 #include "agent/base/secret.h"
 #include "agent/base/value.h"
 #include "keyturn/v1/resources.pb.h"
@@ -62,6 +63,7 @@ struct VersionRecord {
   std::string provider_key_id;
   absl::Time created_at = kNever;
   absl::Time requested_at = kNever;  // when the request that brought it was sent
+  base::BootStamp requested_boot;    // the same moment
   absl::Time promoted_at = kNever;
   absl::Time expires_at = kNever;  // kNever: does not expire by itself
   absl::Time grace_until = kNever;
@@ -111,13 +113,25 @@ struct RefreshRecord {
   base::Secret refresh_token;
   absl::Time refresh_token_since = kNever;
   absl::Time refresh_token_expires_at = kNever;
+  // The first use of the refresh token of those whose outcome is not known.
   absl::Time inflight_since = kNever;
+  base::BootStamp inflight_boot;  // the same moment
   bool in_doubt = false;
   bool needs_consent = false;
   absl::Time consented_at = kNever;
   absl::Time last_used_at = kNever;
   // PEM; empty unless tokens are bound to a key (RFC 9449).
   base::Secret dpop_key;
+  // An older copy of the store was put back, and nobody has said yet that this may be used.
+  bool restored = false;
+
+  // The outcome of all uses is known.
+  void EndFlight() {
+    inflight_since = kNever;
+    inflight_boot = {};
+    in_doubt = false;
+    restored = false;
+  }
 };
 
 // Who was given which version of a credential.

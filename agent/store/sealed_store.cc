@@ -2,7 +2,10 @@
 #include "agent/store/sealed_store.h"
 
 #include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "agent/base/ids.h"
 #include "agent/crypto/byte_layout.h"
 #include "agent/store/record_codec.h"
@@ -11,6 +14,7 @@
 namespace keyturn::store {
 namespace {
 
+constexpr absl::string_view kAnchorHead = "keyturn-anchor 1\nrevision ";
 constexpr size_t kAgentIdSize = 6;
 constexpr size_t kAgentNameSizeMax = 16;
 
@@ -61,7 +65,8 @@ absl::StatusOr<bool> SealedStore::IsNew(Backend& backend) {
 absl::StatusOr<std::unique_ptr<SealedStore>> SealedStore::Open(Backend& backend,
                                                                crypto::KekSource& kek,
                                                                base::Random& random,
-                                                               absl::string_view agent_name) {
+                                                               absl::string_view agent_name,
+                                                               Anchor* anchor) {
   if (absl::Status s = CheckAgentName(agent_name); !s.ok()) return s;
   const absl::StatusOr<bool> is_new = IsNew(backend);
   if (!is_new.ok()) return is_new.status();
@@ -90,7 +95,7 @@ absl::StatusOr<std::unique_ptr<SealedStore>> SealedStore::Open(Backend& backend,
                      "; keys at providers carry its name, so it cannot be changed"));
   }
   return std::unique_ptr<SealedStore>(
-      new SealedStore(backend, *std::move(keyring), *std::move(id)));
+      new SealedStore(backend, *std::move(keyring), *std::move(id), anchor));
 }
 
 absl::StatusOr<std::vector<Record>> SealedStore::LoadAll() {
@@ -107,9 +112,41 @@ absl::StatusOr<std::vector<Record>> SealedStore::LoadAll() {
     revisions.emplace(entry.key, entry.revision);
     records.push_back(*std::move(record));
   }
+  if (absl::Status s = CompareWithAnchor(); !s.ok()) return s;
   revisions_ = std::move(revisions);
   in_doubt_ = false;
   return records;
+}
+
+std::string SealedStore::AnchorText(Revision revision) const {
+  const std::string number = absl::StrCat(revision);
+  return absl::StrCat(kAnchorHead, number, "\ncode ",
+                      absl::BytesToHexString(keyed_hash().Of("anchor", number)), "\n");
+}
+
+absl::Status SealedStore::CompareWithAnchor() {
+  if (anchor_ == nullptr) return absl::OkStatus();
+  const absl::StatusOr<Revision> latest = backend_.Latest();
+  if (!latest.ok()) return latest.status();
+  const absl::StatusOr<std::string> text = anchor_->Read();
+  if (!text.ok()) return text.status();
+  absl::string_view rest = *text;
+  Revision noted = 0;
+  // What cannot be read as this store's anchor proves nothing good: it counts as a later one.
+  const bool ours = absl::ConsumePrefix(&rest, kAnchorHead) &&
+                    absl::SimpleAtoi(rest.substr(0, rest.find('\n')), &noted) &&
+                    *text == AnchorText(noted);
+  rolled_back_ = !text->empty() && (!ours || noted > *latest);
+  return absl::OkStatus();
+}
+
+absl::Status SealedStore::DropAnchor() {
+  if (anchor_ == nullptr) return absl::OkStatus();
+  const absl::StatusOr<Revision> latest = backend_.Latest();
+  if (!latest.ok()) return latest.status();
+  absl::Status written = anchor_->Write(AnchorText(*latest));
+  if (written.ok()) rolled_back_ = false;
+  return written;
 }
 
 absl::Status SealedStore::Commit(const Transaction& transaction) {

@@ -15,6 +15,7 @@
 #include "agent/crypto/kek_source.h"
 #include "agent/crypto/keyed_hash.h"
 #include "agent/crypto/keyring.h"
+#include "agent/store/anchor.h"
 #include "agent/store/backend.h"
 #include "agent/store/store.h"
 
@@ -29,14 +30,18 @@ class SealedStore final : public Store {
   // commit. `agent_name`, when not empty, is the agent id of a new store; FAILED_PRECONDITION when
   // an old one has another. Errors of the KEK source and of Keyring::Open come through.
   // backend and random must outlive this; kek is asked once, for a new store twice.
+  // `anchor`, when not null, must outlive this as well; without one an older copy is not noticed.
   static absl::StatusOr<std::unique_ptr<SealedStore>> Open(Backend& backend, crypto::KekSource& kek,
                                                            base::Random& random,
-                                                           absl::string_view agent_name = {});
+                                                           absl::string_view agent_name = {},
+                                                           Anchor* anchor = nullptr);
 
   // Also says what is known of each row, so call it before the first Commit.
   absl::StatusOr<std::vector<Record>> LoadAll() override;
   absl::Status Commit(const Transaction& transaction) override;
   const std::string& agent_id() const override { return agent_id_; }
+  absl::Status DropAnchor() override;
+  bool rolled_back() const override { return rolled_back_; }
 
   // For hashes that the journal keeps of secrets. Lives as long as this.
   const crypto::KeyedHash& keyed_hash() const { return keyring_->keyed_hash(); }
@@ -47,21 +52,30 @@ class SealedStore final : public Store {
     std::vector<Write> writes;
   };
 
-  SealedStore(Backend& backend, std::unique_ptr<crypto::Keyring> keyring, std::string agent_id)
-      : backend_(backend), keyring_(std::move(keyring)), agent_id_(std::move(agent_id)) {}
+  SealedStore(Backend& backend, std::unique_ptr<crypto::Keyring> keyring, std::string agent_id,
+              Anchor* anchor)
+      : backend_(backend),
+        keyring_(std::move(keyring)),
+        agent_id_(std::move(agent_id)),
+        anchor_(anchor) {}
 
   absl::StatusOr<Batch> MakeBatch(const Transaction& transaction) const;
   Revision RevisionOf(const std::string& key) const;
   // Whether this batch is in the backend, after a commit that could not say.
   absl::StatusOr<bool> WasWritten(const Batch& batch, Revision& revision);
   void Remember(const Batch& batch, Revision revision);
+  // What the anchor holds at this revision.
+  std::string AnchorText(Revision revision) const;
+  absl::Status CompareWithAnchor();
 
   Backend& backend_;
   const std::unique_ptr<crypto::Keyring> keyring_;
   const std::string agent_id_;
+  Anchor* const anchor_;
   absl::flat_hash_map<std::string, Revision> revisions_;
   // Set when what is on the disk is no longer known.
   bool in_doubt_ = false;
+  bool rolled_back_ = false;
 };
 
 }  // namespace keyturn::store

@@ -65,6 +65,14 @@ class Store {
 
   // Names this agent in tags; made at the first start and kept.
   virtual const std::string& agent_id() const = 0;
+
+  // Notes outside of the store that it has come as far as it has: should a copy from before be put
+  // back, the next start finds out. For what cannot be done twice, after its intent was committed
+  // and before it is done. An error means that such a copy would not be noticed, and nothing else.
+  virtual absl::Status DropAnchor() = 0;
+  // After LoadAll: whether an older copy of the store than the anchor knows was put back. Holds
+  // until DropAnchor.
+  virtual bool rolled_back() const = 0;
 };
 
 }  // namespace keyturn::store

@@ -14,12 +14,13 @@
 namespace keyturn::cli {
 namespace {
 
-void Run(const std::string& name, Session& session) {
+void Run(const std::string& name, bool in_doubt, Session& session) {
   const ErrorContext context = {.what = absl::StrCat("cannot refresh '", name, "'"), .name = name};
   const auto admin = session.Admin();
   if (!admin.ok()) return session.Fail(context, admin.status());
   v1::RefreshRequest request;
   request.set_name(name);
+  request.set_in_doubt(in_doubt);
   absl::StatusOr<v1::RefreshResponse> response;
   {
     const Progress progress("refreshing");
@@ -39,10 +40,15 @@ void AddRefreshCommand(CLI::App& program, Session& session) {
   auto name = std::make_shared<std::string>();
   CLI::App* command = program.add_subcommand("refresh", "Refresh an OAuth token now");
   command->add_option("name", *name, "The credential's name")->required()->type_name("NAME");
+  auto in_doubt = std::make_shared<bool>(false);
+  command->add_flag("--in-doubt", *in_doubt,
+                    "Use the refresh token even though it may be used up: the server may end the "
+                    "grant");
   command->footer(
       "Examples:\n"
-      "  keyturn refresh crm/token");
-  command->callback([name, &session] { Run(*name, session); });
+      "  keyturn refresh crm/token\n"
+      "  keyturn refresh crm/token --in-doubt   after a backup was put back");
+  command->callback([name, in_doubt, &session] { Run(*name, *in_doubt, session); });
 }
 
 }  // namespace keyturn::cli

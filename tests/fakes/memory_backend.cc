@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fakes/memory_backend.h"
 
+#include <utility>
+
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
@@ -43,6 +45,22 @@ absl::StatusOr<store::Revision> MemoryBackend::Commit(const std::vector<store::G
     }
   }
   return last_;
+}
+
+absl::StatusOr<store::Revision> MemoryBackend::Latest() {
+  absl::MutexLock lock(&mu_);
+  return last_;
+}
+
+MemoryBackend::Copy MemoryBackend::Save() const {
+  absl::MutexLock lock(&mu_);
+  return {last_, entries_};
+}
+
+void MemoryBackend::PutBack(Copy copy) {
+  absl::MutexLock lock(&mu_);
+  last_ = copy.last;
+  entries_ = std::move(copy.entries);
 }
 
 }  // namespace keyturn::fakes

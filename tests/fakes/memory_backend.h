@@ -21,9 +21,18 @@ class MemoryBackend final : public store::Backend {
   absl::StatusOr<std::vector<store::Entry>> Scan(absl::string_view prefix) override;
   absl::StatusOr<store::Revision> Commit(const std::vector<store::Guard>& guards,
                                          const std::vector<store::Write>& writes) override;
+  absl::StatusOr<store::Revision> Latest() override;
+
+  // As a backup of the files, and what putting it back does.
+  struct Copy {
+    store::Revision last = 0;
+    std::map<std::string, store::Entry> entries;
+  };
+  Copy Save() const;
+  void PutBack(Copy copy);
 
  private:
-  absl::Mutex mu_;
+  mutable absl::Mutex mu_;
   store::Revision last_ ABSL_GUARDED_BY(mu_) = 0;
   std::map<std::string, store::Entry> entries_ ABSL_GUARDED_BY(mu_);
 };

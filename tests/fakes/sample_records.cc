@@ -47,6 +47,7 @@ store::VersionRecord SampleVersion() {
   record.provider_key_id = "key-4";
   record.created_at = At(10);
   record.requested_at = At(11);
+  record.requested_boot = {"boot-1", {absl::Seconds(35)}};
   record.promoted_at = At(12);
   record.expires_at = absl::InfiniteFuture();
   record.grace_until = At(13);
@@ -93,11 +94,13 @@ store::RefreshRecord SampleRefresh() {
   record.refresh_token_since = At(30);
   record.refresh_token_expires_at = At(31);
   record.inflight_since = At(32);
+  record.inflight_boot = {"boot-1", {absl::Milliseconds(36500)}};
   record.in_doubt = true;
   record.needs_consent = true;
   record.consented_at = At(33);
   record.last_used_at = At(34);
   record.dpop_key = base::Secret("dpop-s3cr3t");
+  record.restored = true;
   return record;
 }
 

@@ -4,7 +4,10 @@
 // exactly. Thread-safe.
 #pragma once
 
+#include <string>
+
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "agent/base/check.h"
@@ -26,6 +29,8 @@ class SimulatedClock final : public base::Clock {
     return boot_;
   }
 
+  const std::string& BootId() const override { return boot_id_; }
+
   // Both clocks. Timers of a SimulatedExecutor are not run by this: use its AdvanceBy.
   void Advance(absl::Duration d) {
     KEYTURN_CHECK(d >= absl::ZeroDuration(), "boot time does not run backwards");
@@ -38,12 +43,29 @@ class SimulatedClock final : public base::Clock {
   void StepWall(absl::Duration d) {
     absl::MutexLock lock(&mu_);
     wall_ += d;
+    ++steps_;
+  }
+  // How often the wall clock was set.
+  int steps() const {
+    absl::MutexLock lock(&mu_);
+    return steps_;
+  }
+
+  // The machine is off for a while, and boot time begins anew. Only while no executor has timers.
+  void Reboot(absl::Duration off) {
+    absl::MutexLock lock(&mu_);
+    wall_ += off;
+    boot_ = {absl::Seconds(20)};
+    boot_id_ = absl::StrCat("boot-", ++boots_);
   }
 
  private:
   mutable absl::Mutex mu_;
   absl::Time wall_ ABSL_GUARDED_BY(mu_);
   base::BootTime boot_ ABSL_GUARDED_BY(mu_) = {absl::Hours(1)};
+  int steps_ ABSL_GUARDED_BY(mu_) = 0;
+  int boots_ ABSL_GUARDED_BY(mu_) = 1;
+  std::string boot_id_ = "boot-1";  // changed by Reboot only, while nothing runs
 };
 
 }  // namespace keyturn::fakes

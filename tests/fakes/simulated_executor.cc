@@ -64,8 +64,17 @@ base::Executor::Task SimulatedExecutor::TakeReady() {
   return task;
 }
 
+void SimulatedExecutor::OnClockSet(Task task) {
+  on_clock_set_ = std::move(task);
+  steps_seen_ = clock_.steps();
+}
+
 size_t SimulatedExecutor::RunReady() {
   size_t ran = 0;
+  if (on_clock_set_ && std::exchange(steps_seen_, clock_.steps()) != clock_.steps()) {
+    on_clock_set_();
+    ++ran;
+  }
   while (Task task = TakeReady()) {
     task();
     KEYTURN_CHECK(++ran < kRunawayTasks, "tasks keep making tasks while time stands still");

@@ -30,6 +30,8 @@ class SimulatedExecutor final : public base::Executor {
   void Post(Task task) override;
   TimerId After(absl::Duration delay, Task task) override;
   bool Cancel(TimerId id) override;
+  // Runs before anything else that is due, once for any number of steps.
+  void OnClockSet(Task task) override;
 
   // Runs what is due now, and what that makes due, until nothing is. Returns how many tasks ran.
   // Time does not move.
@@ -53,6 +55,8 @@ class SimulatedExecutor final : public base::Executor {
   std::deque<Task> posted_ ABSL_GUARDED_BY(mu_);
   std::map<TimerKey, Task> timers_ ABSL_GUARDED_BY(mu_);
   std::map<TimerId, absl::Duration> timer_times_ ABSL_GUARDED_BY(mu_);
+  Task on_clock_set_;  // the thread's that runs tasks
+  int steps_seen_ = 0;
 };
 
 }  // namespace keyturn::fakes

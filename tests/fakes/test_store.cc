@@ -11,7 +11,7 @@ TestStore::TestStore(uint64_t seed) : random_(seed) { Restart(); }
 
 store::SealedStore& TestStore::Restart() {
   store_.reset();
-  auto opened = store::SealedStore::Open(faulty_, kek_, random_, "testag");
+  auto opened = store::SealedStore::Open(faulty_, kek_, random_, "testag", &anchor_);
   KEYTURN_CHECK(opened.ok(), "a test store opens");
   store_ = *std::move(opened);
   return *store_;

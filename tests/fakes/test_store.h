@@ -10,6 +10,7 @@
 #include "tests/fakes/crypto_ready.h"
 #include "tests/fakes/faulty_backend.h"
 #include "tests/fakes/fixed_kek_source.h"
+#include "tests/fakes/memory_anchor.h"
 #include "tests/fakes/memory_backend.h"
 #include "tests/fakes/seeded_random.h"
 
@@ -23,6 +24,7 @@ class TestStore {
   store::SealedStore& store() { return *store_; }
   FaultyBackend& faults() { return faulty_; }
   MemoryBackend& backend() { return memory_; }
+  MemoryAnchor& anchor() { return anchor_; }
 
   // Drops the store and opens it anew over the same rows, faults and all. LoadAll is the caller's.
   store::SealedStore& Restart();
@@ -30,6 +32,7 @@ class TestStore {
  private:
   MemoryBackend memory_;
   FaultyBackend faulty_{memory_};
+  MemoryAnchor anchor_;
   FixedKekSource kek_;
   SeededRandom random_;
   std::unique_ptr<store::SealedStore> store_;

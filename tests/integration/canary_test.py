@@ -207,10 +207,15 @@ class CanaryTest(IntegrationTest):
                 {"match": {"path_prefix": "/oauth/token"}, **fault}])
             self.cli.run("refresh", "team/token")
             before = self._creates()
+            rotations = []
             with grpc_calls.Client(self.agent.admin_socket, "Admin") as admin:
-                rotation = admin.Rotate(name="team/key", timeout=30)
-                wait_until(lambda: self._creates() > before, 20, f"the effect of {fault}")
-                rotation.cancel()
+                def effect():
+                    # Refused while the retry of the fault before is still being revoked.
+                    rotations.append(admin.Rotate(name="team/key", timeout=30))
+                    return self._creates() > before
+                wait_until(effect, 20, f"the effect of {fault}", interval=0.2)
+                for rotation in rotations:
+                    rotation.cancel()
             self._learn()
             self.sandbox.clear_faults()
             wait_until(lambda: self.cli.json("show", "team/key")["rotation"] is None, 30,

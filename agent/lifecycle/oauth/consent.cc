@@ -22,8 +22,7 @@ constexpr absl::Duration kDefaultLifetime = absl::Hours(1);
 }  // namespace
 
 Refresher::NewToken Refresher::PutToken(store::Transaction& transaction,
-                                        const CredentialState& state,
-                                        const TokenReply& reply,
+                                        const CredentialState& state, const TokenReply& reply,
                                         const base::Secret& dpop_key) const {
   const v1::OAuthSpec& spec = state.record.spec.oauth();
   absl::Duration lifetime = reply.expires_in;
@@ -44,6 +43,7 @@ Refresher::NewToken Refresher::PutToken(store::Transaction& transaction,
   }
   version.created_at = version.promoted_at = now;
   version.requested_at = env_.clock.ToWall(reply.sent_at);
+  version.requested_boot = env_.clock.Stamp(reply.sent_at);
   version.expires_at = version.requested_at + lifetime;
   if (credential.current_version != 0) {
     transaction.Delete(store::VersionKey(credential.name, credential.current_version));
@@ -95,8 +95,9 @@ void Refresher::AskLifetime(const std::string& name, uint64_t version, base::Boo
           if (!reply.ok() || !reply->active || reply->expires_in == absl::InfiniteDuration()) {
             env_.log.Write(observe::Level::kWarning, "lifetime_unknown",
                            {{"credential", name},
-                            {"detail", "the server did not say how long the token lives; the "
-                                       "default counts"}});
+                            {"detail",
+                             "the server did not say how long the token lives; the "
+                             "default counts"}});
             return;
           }
           // What is left was counted no earlier than when it was asked for.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/backoff.h"
 #include "agent/base/error.h"
@@ -59,7 +60,7 @@ void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
     // Definitely nothing happened to the refresh token. Should this commit fail, a restart is only
     // more careful than it need be.
     store::RefreshRecord record = *state.refresh;
-    record.inflight_since = store::kNever;
+    record.EndFlight();
     store::Transaction transaction;
     transaction.Put(std::move(record));
     (void)env_.ledger.Commit(transaction);
@@ -89,8 +90,7 @@ void Refresher::OnInvalidGrant(const std::string& name, const TokenReply& reply)
     return;
   }
   record.needs_consent = true;
-  record.in_doubt = false;
-  record.inflight_since = store::kNever;
+  record.EndFlight();
   store::Transaction transaction;
   transaction.Put(std::move(record));
   (void)env_.ledger.Commit(transaction);  // lost: the next start asks once more and learns the same
@@ -133,17 +133,84 @@ void Refresher::OnDoubt(const std::string& name, const TokenReply& reply) {
   if (token.next_at - env_.clock.BootNow() > absl::Seconds(2)) Land(name, token.last_error);
 }
 
-absl::Duration Refresher::SinceSent(const Token& token, const CredentialState& state) const {
-  if (token.sent_at) return env_.clock.BootNow() - *token.sent_at;
-  const absl::Duration since = env_.clock.WallNow() - state.refresh->inflight_since;
+absl::Duration Refresher::SinceSent(const CredentialState& state) const {
+  const store::RefreshRecord& refresh = *state.refresh;
+  const absl::Duration since =
+      env_.clock.BootNow() - env_.clock.ToBoot(refresh.inflight_since, refresh.inflight_boot);
   // The date was set back: nothing is known but that it is no leeway to count on.
   return since < absl::ZeroDuration() ? absl::InfiniteDuration() : since;
 }
 
+absl::Duration Refresher::OnItsWay(const Token& token, const CredentialState& state) const {
+  // By this process; or, when there was but one use, at the moment of that one.
+  if (token.sent_at) return kOnItsWay - (env_.clock.BootNow() - *token.sent_at);
+  return state.refresh->in_doubt ? kOnItsWay : kOnItsWay - SinceSent(state);
+}
+
 bool Refresher::InDoubt(const std::string& name) const {
   const CredentialState* state = env_.ledger.Find(name);
-  return state != nullptr && state->refresh && state->refresh->inflight_since != store::kNever &&
+  return state != nullptr && state->refresh &&
+         (state->refresh->inflight_since != store::kNever || state->refresh->restored) &&
          state->record.spec.oauth().refresh_token() != v1::KEEPS;
+}
+
+absl::Status Refresher::Doubtful(const std::string& name) const {
+  const CredentialState& state = *env_.ledger.Find(name);
+  const std::string way_out =
+      absl::StrCat("new consent ends the doubt: ", ConsentCommand(state),
+                   "; to take the risk: keyturn refresh ", name, " --in-doubt");
+  if (state.refresh->restored) {
+    return base::WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "\"", name,
+            "\" was put back from an older copy of the store; its refresh token may have been used "
+            "since, and using it again could end the grant. ",
+            absl::AsciiStrToUpper(way_out.substr(0, 1)), way_out.substr(1))),
+        "REFRESH_IN_DOUBT", {{"credential", name}});
+  }
+  return base::WithReason(
+      absl::FailedPreconditionError(absl::StrCat(
+          "nobody knows whether the last refresh of \"", name,
+          "\" reached the server; using its refresh token again now could end the grant. The next "
+          "attempt is planned for ",
+          absl::FormatTime(absl::RFC3339_sec, NextAt(name), absl::UTCTimeZone()), "; ", way_out)),
+      "REFRESH_IN_DOUBT", {{"credential", name}});
+}
+
+void Refresher::AwaitDecision(const std::string& name) {
+  Token& token = tokens_[name];
+  token.failures = 1;  // so that gets are answered at once
+  token.last_error = Doubtful(name);
+  PlanAt(name, base::BootTime::InfiniteFuture());
+  Alert(name, FailureCode::kRefreshInDoubt, "restored_backup", 0, absl::InfinitePast(),
+        std::string(token.last_error.message()));
+  Land(name, token.last_error);
+}
+
+absl::Status Refresher::AllowInDoubt(const std::string& name) {
+  tokens_[name].doubt_retried = true;
+  const CredentialState& state = *env_.ledger.Find(name);
+  if (!state.refresh->restored) return absl::OkStatus();
+  store::RefreshRecord record = *state.refresh;
+  record.restored = false;
+  store::Transaction transaction;
+  transaction.Put(std::move(record));
+  return env_.ledger.Commit(transaction);
+}
+
+absl::Status Refresher::DoubtAll() {
+  store::Transaction transaction;
+  for (const auto& [name, state] : env_.ledger.credentials()) {
+    if (!UsesRefreshToken(state.record.spec) || !state.refresh ||
+        state.refresh->refresh_token.empty() || state.refresh->needs_consent ||
+        state.record.spec.oauth().refresh_token() == v1::KEEPS) {
+      continue;
+    }
+    store::RefreshRecord record = *state.refresh;
+    record.restored = true;
+    transaction.Put(std::move(record));
+  }
+  return env_.ledger.Commit(transaction);
 }
 
 // True unless the plan is an ordinary retry.
@@ -154,7 +221,7 @@ bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& stat
   Doubt doubt;
   doubt.rotation = spec.refresh_token();
   doubt.leeway = ToDuration(spec.leeway());
-  doubt.since_sent = SinceSent(token, state);
+  doubt.since_sent = SinceSent(state);
   doubt.until_hard = token.windows ? token.windows->hard - now : absl::ZeroDuration();
   doubt.retried = token.doubt_retried;
   ++token.failures;
@@ -170,9 +237,9 @@ bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& stat
       return false;
     case DoubtAction::kRetryInLeeway:
       token.in_leeway = true;
-      PlanAt(name, now + InLeewayWait(doubt, answered ? absl::ZeroDuration() : kOnItsWay,
-                                      base::Backoff({}, token.failures, absl::ZeroDuration(),
-                                                    env_.random)));
+      PlanAt(name, now + InLeewayWait(
+                             doubt, answered ? absl::ZeroDuration() : OnItsWay(token, state),
+                             base::Backoff({}, token.failures, absl::ZeroDuration(), env_.random)));
       return true;
     case DoubtAction::kWaitForHard:
       token.doubt_retried = true;

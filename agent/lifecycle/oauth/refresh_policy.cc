@@ -37,7 +37,7 @@ DoubtAction Decide(const Doubt& doubt) {
 
 absl::Duration InLeewayWait(const Doubt& doubt, absl::Duration on_its_way, absl::Duration backoff) {
   const absl::Duration left = doubt.leeway - kLeewayMargin - doubt.since_sent;
-  const absl::Duration wait = std::max(backoff, on_its_way - doubt.since_sent);
+  const absl::Duration wait = std::max(backoff, on_its_way);
   // Half of what is left, when that is too long: a repetition in time comes before a late arrival.
   return wait < left ? wait : std::min(backoff, left / 2);
 }

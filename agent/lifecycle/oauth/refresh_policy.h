@@ -27,7 +27,8 @@ absl::Duration LongestAsk(absl::Duration lifetime);
 struct Doubt {
   v1::RefreshTokenRotation rotation = v1::REFRESH_TOKEN_ROTATION_UNSPECIFIED;
   absl::Duration leeway = absl::ZeroDuration();
-  // Since the request whose outcome is unknown was sent.
+  // Since the first request whose outcome is unknown was sent: that is when the leeway may have
+  // begun.
   absl::Duration since_sent = absl::ZeroDuration();
   // Until the access token that is still served reaches its hard point; zero or less: none is left.
   absl::Duration until_hard = absl::ZeroDuration();
@@ -43,9 +44,9 @@ enum class DoubtAction {
 };
 DoubtAction Decide(const Doubt& doubt);
 
-// How long to wait before the retry in the leeway. What was sent may still be `on_its_way` for so
-// long after it was sent: to arrive after its own repetition, it would spend the token that this one
-// brings. `backoff` at least, and never so long that the leeway ends before.
+// How long to wait before the retry in the leeway. What was sent last may still be `on_its_way` for
+// so long: to arrive after its own repetition, it would spend the token that this one brings.
+// `backoff` at least, and never so long that the leeway ends before.
 absl::Duration InLeewayWait(const Doubt& doubt, absl::Duration on_its_way, absl::Duration backoff);
 
 }  // namespace keyturn::lifecycle::oauth

@@ -31,8 +31,8 @@ std::string GateOf(const v1::CredentialSpec& spec) {
   if (UsesRefreshToken(spec) && !oauth.refresh_url().empty()) {
     return absl::AsciiStrToLower(HostOf(oauth.refresh_url()));
   }
-  return absl::AsciiStrToLower(HostOf(oauth.token_url().empty() ? oauth.issuer()
-                                                                : oauth.token_url()));
+  return absl::AsciiStrToLower(
+      HostOf(oauth.token_url().empty() ? oauth.issuer() : oauth.token_url()));
 }
 
 HostGate::Outcome OutcomeOf(TokenOutcome outcome) {
@@ -95,7 +95,7 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
   if (token.in_leeway && InDoubt(name) && !token.doubt_retried &&
       Decide({.rotation = spec.refresh_token(),
               .leeway = ToDuration(spec.leeway()),
-              .since_sent = SinceSent(token, *state)}) != DoubtAction::kRetryInLeeway) {
+              .since_sent = SinceSent(*state)}) != DoubtAction::kRetryInLeeway) {
     // It came too late for the leeway: the machine slept, or the server was spared meanwhile.
     PlanInDoubt(name, *state, /*answered=*/true);
     return false;
@@ -113,16 +113,15 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
   token.sent = request->refresh_token;
   token.sent_at = env_.clock.BootNow();
   base::CrashPoint("refresh:after_journal");
-  env_.server.Request(*std::move(request),
-                      [this, name, host, permit, flight = token.flight](TokenReply reply) {
-                        base::CrashPoint("refresh:after_reply");
-                        env_.executor.Post(
-                            [this, name, host, permit, flight, reply = std::move(reply)]() mutable {
-                              const TokenOutcome outcome = reply.outcome;
-                              OnReply(name, flight, std::move(reply));
-                              Heard(host, permit, outcome);
-                            });
-                      });
+  env_.server.Request(
+      *std::move(request), [this, name, host, permit, flight = token.flight](TokenReply reply) {
+        base::CrashPoint("refresh:after_reply");
+        env_.executor.Post([this, name, host, permit, flight, reply = std::move(reply)]() mutable {
+          const TokenOutcome outcome = reply.outcome;
+          OnReply(name, flight, std::move(reply));
+          Heard(host, permit, outcome);
+        });
+      });
   base::CrashPoint("refresh:after_send");
   return true;
 }
@@ -192,8 +191,7 @@ base::BootTime Refresher::NextTry(const std::string& name, const Token& token) c
 absl::Duration Refresher::HostPause(const CredentialState& state) const {
   const auto found = hosts_.find(GateOf(state.record.spec));
   if (found == hosts_.end() || !found->second.gate.down()) return absl::ZeroDuration();
-  return std::max(absl::ZeroDuration(),
-                  found->second.gate.down_until() - env_.clock.BootNow());
+  return std::max(absl::ZeroDuration(), found->second.gate.down_until() - env_.clock.BootNow());
 }
 
 absl::Status Refresher::HostDown(const std::string& name, absl::Duration pause) const {
@@ -233,6 +231,14 @@ base::BootTime Refresher::NextRefresh(const std::string& name) const {
   const absl::Time alive = KeepAliveAt(*env_.ledger.Find(name));
   const base::BootTime soft = found->second.windows->soft;
   return alive == absl::InfiniteFuture() ? soft : std::min(soft, env_.clock.ToBoot(alive));
+}
+
+void Refresher::OnClockSet(const std::string& name) {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end()) return;
+  WatchConsent(name);
+  const Token& token = found->second;
+  if (token.flight == 0 && token.failures == 0) PlanAt(name, NextRefresh(name));
 }
 
 void Refresher::WatchConsent(const std::string& name) {

@@ -30,10 +30,15 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
   Token& token = tokens_[name];
   const store::VersionRecord* current = state->Current();
   if (!token.windows && current != nullptr && current->expires_at != store::kNever) {
-    // Stored times are wall times; what counts from here on is the clock that cannot be set.
     token.lifetime = current->expires_at - current->requested_at;
-    token.windows =
-        WindowsFor(env_.clock.ToBoot(current->requested_at), token.lifetime, env_.random.Uniform());
+    const base::BootTime sent_at =
+        env_.clock.ToBoot(current->requested_at, current->requested_boot);
+    const base::BootTime now = env_.clock.BootNow();
+    token.windows = WindowsFor(sent_at, token.lifetime, env_.random.Uniform());
+    if (sent_at > now) {
+      // The date was set back while the machine was off: nobody knows how old the token is.
+      token.windows = Windows{now, now, now + token.lifetime};
+    }
   }
   publish_(name);
   if (token.flight != 0) return;
@@ -48,9 +53,8 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
     token.last_error = absl::OkStatus();
   }
   WatchConsent(name);
-  const bool interrupted = state->refresh && state->refresh->inflight_since != store::kNever &&
-                           state->record.spec.oauth().refresh_token() != v1::KEEPS;
-  if (interrupted && !state->refresh->needs_consent) {
+  if (InDoubt(name) && state->refresh->restored) return AwaitDecision(name);
+  if (InDoubt(name) && !state->refresh->needs_consent) {
     // The process ended between sending a refresh and storing what came back.
     if (PlanInDoubt(name, *state, /*answered=*/false)) {
       Alert(name, FailureCode::kRefreshInDoubt, "restarted", 0, NextAt(name), "");
@@ -170,29 +174,23 @@ void Refresher::EnsureFresh(const std::string& name, absl::Duration timeout, Don
   if (token.flight == 0 && (token.failures == 0 || queued)) Attempt(name);
 }
 
-void Refresher::RefreshNow(const std::string& name, Done done) {
+void Refresher::RefreshNow(const std::string& name, bool in_doubt, Done done) {
   const auto found = tokens_.find(name);
   if (found == tokens_.end()) {
     EnsureFresh(name, absl::ZeroDuration(), std::move(done));
     return;
   }
   const CredentialState* state = env_.ledger.Find(name);
-  if (found->second.flight == 0 && InDoubt(name)) {
+  if (found->second.flight == 0 && InDoubt(name) && in_doubt) {
+    if (absl::Status status = AllowInDoubt(name); !status.ok()) return done(status);
+  } else if (found->second.flight == 0 && InDoubt(name)) {
     // The one thing that must not be hurried: see PlanInDoubt. What is at hand anyway is awaited.
-    if (NextTry(name, found->second) - env_.clock.BootNow() <= absl::Seconds(5)) {
+    if (!state->refresh->restored &&
+        NextTry(name, found->second) - env_.clock.BootNow() <= absl::Seconds(5)) {
       Wait(name, absl::InfiniteDuration(), std::move(done));
       return;
     }
-    done(
-        base::WithReason(absl::FailedPreconditionError(absl::StrCat(
-                             "nobody knows whether the last refresh of \"", name,
-                             "\" reached the server; using its refresh token again now could end "
-                             "the grant. The next "
-                             "attempt is planned for ",
-                             absl::FormatTime(absl::RFC3339_sec, NextAt(name), absl::UTCTimeZone()),
-                             "; new consent ends the doubt: ", ConsentCommand(*state))),
-                         "REFRESH_IN_DOUBT", {{"credential", name}}));
-    return;
+    return done(Doubtful(name));
   }
   if (found->second.flight == 0 && state != nullptr) {
     if (const absl::Duration pause = HostPause(*state); pause > absl::ZeroDuration()) {
@@ -238,6 +236,7 @@ void Refresher::Attempt(const std::string& name) {
   Token& token = tokens_[name];
   if (state == nullptr || token.flight != 0 || env_.ledger.taken()) return;
   PlanAt(name, base::BootTime::InfiniteFuture());
+  if (InDoubt(name) && state->refresh->restored) return AwaitDecision(name);
   if (UsesRefreshToken(state->record.spec) &&
       (!state->refresh || state->refresh->refresh_token.empty() || state->refresh->needs_consent)) {
     token.failures = 1;  // so that gets are answered at once until a person has acted
@@ -254,7 +253,14 @@ void Refresher::Attempt(const std::string& name) {
 bool Refresher::JournalInFlight(const std::string& name, const CredentialState& state) {
   if (state.record.spec.oauth().refresh_token() == v1::KEEPS) return true;
   store::RefreshRecord record = *state.refresh;
-  record.inflight_since = env_.clock.WallNow();
+  if (record.inflight_since == store::kNever) {
+    record.inflight_since = env_.clock.WallNow();
+    record.inflight_boot = env_.clock.Stamp(env_.clock.BootNow());
+  } else {
+    // A repetition. The server's leeway began with the first use that it saw, and whatever becomes
+    // of this one says nothing about that.
+    record.in_doubt = true;
+  }
   store::Transaction transaction;
   transaction.Put(std::move(record));
   if (absl::Status status = env_.ledger.Commit(transaction); !status.ok()) {
@@ -264,6 +270,14 @@ bool Refresher::JournalInFlight(const std::string& name, const CredentialState& 
                absl::IsResourceExhausted(status) ? "disk_full" : "store_error", 0,
                absl::ZeroDuration(), true);
     return false;
+  }
+  if (absl::Status status = env_.ledger.DropAnchor(); !status.ok()) {
+    env_.log.Write(observe::Level::kWarning, "anchor_not_written",
+                   {{"credential", name},
+                    {"cause", status.message()},
+                    {"detail",
+                     "a copy of the store from before now would not be noticed, were it "
+                     "put back"}});
   }
   return true;
 }
@@ -290,12 +304,11 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
   const NewToken fresh = PutToken(transaction, *state, reply,
-                                state->refresh ? state->refresh->dpop_key : base::Secret());
+                                  state->refresh ? state->refresh->dpop_key : base::Secret());
   if (UsesRefreshToken(state->record.spec) && state->refresh->refresh_token == token.sent) {
     // Otherwise a person has put another one meanwhile, and that one counts.
     store::RefreshRecord refresh = *state->refresh;
-    refresh.inflight_since = store::kNever;
-    refresh.in_doubt = false;
+    refresh.EndFlight();
     refresh.last_used_at = env_.clock.ToWall(reply.sent_at);
     if (!reply.refresh_token.empty()) {
       refresh.refresh_token = reply.refresh_token;

@@ -56,12 +56,18 @@ class Refresher {
   // put. `fetch_now`: do not wait for the stored token's soft point.
   void Adopt(const std::string& name, bool fetch_now);
   void Drop(const std::string& name);
+  // The date was set: what is planned by dates is planned anew.
+  void OnClockSet(const std::string& name);
 
   // As Freshness::EnsureFresh. While a failed refresh waits for its next attempt, this waits for
   // that attempt too, or answers at once when it lies beyond the timeout.
   void EnsureFresh(const std::string& name, absl::Duration timeout, Done done);
-  // A refresh now, whatever the token has left. Joins the flight that is under way.
-  void RefreshNow(const std::string& name, Done done);
+  // A refresh now, whatever the token has left. Joins the flight that is under way. In doubt, only
+  // `in_doubt`: an administrator takes it upon himself that the grant may end.
+  void RefreshNow(const std::string& name, bool in_doubt, Done done);
+  // An older copy of the store was put back: no refresh token that is used up by its use is used
+  // again before somebody says so. Before the first Adopt.
+  absl::Status DoubtAll();
 
   // Whether nobody knows if the last use of the refresh token reached the server: it must not be
   // used again before its time.
@@ -140,8 +146,15 @@ class Refresher {
   // How long its server is spared because it is down; zero: it is not.
   absl::Duration HostPause(const CredentialState& state) const;
   absl::Status HostDown(const std::string& name, absl::Duration pause) const;
+  // What is there to be known before it may be tried in doubt.
+  absl::Status Doubtful(const std::string& name) const;
+  // An administrator has said that it is to be tried.
+  absl::Status AllowInDoubt(const std::string& name);
   bool PutProofKey(const std::string& name);
-  absl::Duration SinceSent(const Token& token, const CredentialState& state) const;
+  // Since the first use of the refresh token whose outcome is not known.
+  absl::Duration SinceSent(const CredentialState& state) const;
+  // How much longer the last of them may be on its way.
+  absl::Duration OnItsWay(const Token& token, const CredentialState& state) const;
   // The soft point, or earlier where the refresh token would die of not being used.
   base::BootTime NextRefresh(const std::string& name) const;
   void WatchConsent(const std::string& name);
@@ -165,6 +178,8 @@ class Refresher {
   bool PlanInDoubt(const std::string& name, const CredentialState& state, bool answered);
   void RetryLater(const std::string& name, observe::FailureCode code, absl::string_view cause,
                   int http_status, absl::Duration floor, bool alert);
+  // Put back from an older copy: nothing is sent before an administrator says so.
+  void AwaitDecision(const std::string& name);
   void Alert(const std::string& name, observe::FailureCode code, absl::string_view cause,
              int http_status, absl::Time next_retry, std::string detail);
   // Wakes everyone with the same answer.

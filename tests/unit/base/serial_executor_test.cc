@@ -3,12 +3,14 @@
 #include "agent/base/serial_executor.h"
 
 #include <gtest/gtest.h>
+#include <time.h>
 
 #include <atomic>
 #include <memory>
 #include <thread>
 #include <vector>
 
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 
 namespace keyturn::base {
@@ -91,6 +93,29 @@ TEST(SerialExecutor, StopDestroysWhatDidNotRunWithoutRunningIt) {
   EXPECT_EQ(held.use_count(), 1);
   executor.Stop();
   EXPECT_FALSE(ran);
+}
+
+// Setting the clock to what it shows is a setting like any other, and disturbs nobody.
+TEST(SerialExecutor, IsToldEachTimeTheDateIsSet) {
+  timespec now{};
+  clock_gettime(CLOCK_REALTIME, &now);
+  if (clock_settime(CLOCK_REALTIME, &now) != 0) {
+    GTEST_SKIP() << "only root, and not in every container, can set the clock";
+  }
+  SerialExecutor executor("test");
+  absl::Mutex mu;
+  int told = 0;
+  executor.OnClockSet([&] {
+    absl::MutexLock lock(&mu);
+    ++told;
+  });
+  for (int i = 1; i <= 3; ++i) {
+    clock_gettime(CLOCK_REALTIME, &now);
+    ASSERT_EQ(clock_settime(CLOCK_REALTIME, &now), 0);
+    const auto heard = [&] { return told >= i; };
+    absl::MutexLock lock(&mu);
+    EXPECT_TRUE(mu.AwaitWithTimeout(absl::Condition(&heard), absl::Seconds(30))) << i;
+  }
 }
 
 }  // namespace

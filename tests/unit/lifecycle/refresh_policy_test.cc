@@ -47,11 +47,12 @@ TEST(RefreshPolicy, NobodyMayAskForTheWholeLifetime) {
   EXPECT_EQ(LongestAsk(absl::Seconds(100)), absl::Seconds(90));
 }
 
-// A token that may have been spent goes out again only while the server still accepts it, when there
-// is nothing left to lose, or after that one careful retry.
+// A token that may have been spent goes out again only while the server still accepts it, when
+// there is nothing left to lose, or after that one careful retry.
 RC_GTEST_PROP(RefreshPolicy, ADoubtfulTokenIsNeverRepeatedAtTheWrongTime, ()) {
   Doubt doubt;
-  doubt.rotation = *rc::gen::element(v1::REFRESH_TOKEN_ROTATION_UNSPECIFIED, v1::KEEPS, v1::ROTATES);
+  doubt.rotation =
+      *rc::gen::element(v1::REFRESH_TOKEN_ROTATION_UNSPECIFIED, v1::KEEPS, v1::ROTATES);
   doubt.leeway = absl::Seconds(*rc::gen::inRange(0, 700));
   doubt.since_sent = absl::Milliseconds(*rc::gen::inRange(0, 900'000));
   doubt.until_hard = absl::Seconds(*rc::gen::inRange(-600, 600));

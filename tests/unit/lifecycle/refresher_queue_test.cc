@@ -117,7 +117,8 @@ TEST_F(RefresherQueueTest, DeletingTheLastTokenOfAServerThatIsDownEndsTheReport)
 
 TEST_F(RefresherQueueTest, ManyTokensOfOneServerDoNotAskAtOnce) {
   std::string all;
-  for (int i = 0; i < 60; ++i) absl::StrAppend(&all, Token(absl::StrCat("t", i), "grant: client_credentials"));
+  for (int i = 0; i < 60; ++i)
+    absl::StrAppend(&all, Token(absl::StrCat("t", i), "grant: client_credentials"));
   Apply(all);
   house_.Advance(absl::Milliseconds(500));
   EXPECT_EQ(house_.endpoint.requests(), 20);
@@ -135,8 +136,9 @@ TEST_F(RefresherQueueTest, ALeewayThatWasSleptThroughIsNotCountedOn) {
   KeeperHouse house(options);
   ASSERT_TRUE(house
                   .Apply(absl::StrCat("credentials:\n",
-                                      Token("t", "grant: refresh_token, refresh_token: rotates, "
-                                                 "leeway: 2m")))
+                                      Token("t",
+                                            "grant: refresh_token, refresh_token: rotates, "
+                                            "leeway: 2m")))
                   .ok());
   ASSERT_TRUE(house.Put("t", house.endpoint.NewGrant("app")).ok());
   house.Advance(absl::Seconds(1));
@@ -159,8 +161,9 @@ TEST_F(RefresherQueueTest, ADateSetBackIsNoLeeway) {
   KeeperHouse house(options);
   ASSERT_TRUE(house
                   .Apply(absl::StrCat("credentials:\n",
-                                      Token("t", "grant: refresh_token, refresh_token: rotates, "
-                                                 "leeway: 2m")))
+                                      Token("t",
+                                            "grant: refresh_token, refresh_token: rotates, "
+                                            "leeway: 2m")))
                   .ok());
   ASSERT_TRUE(house.Put("t", house.endpoint.NewGrant("app")).ok());
   house.Advance(absl::Seconds(1));
@@ -184,8 +187,9 @@ TEST_F(RefresherQueueTest, WhatMayStillBeOnItsWayIsWaitedFor) {
   KeeperHouse house(options);
   ASSERT_TRUE(house
                   .Apply(absl::StrCat("credentials:\n",
-                                      Token("t", "grant: refresh_token, refresh_token: rotates, "
-                                                 "leeway: 2m")))
+                                      Token("t",
+                                            "grant: refresh_token, refresh_token: rotates, "
+                                            "leeway: 2m")))
                   .ok());
   ASSERT_TRUE(house.Put("t", house.endpoint.NewGrant("app")).ok());
   house.Advance(absl::Minutes(1));
@@ -225,7 +229,8 @@ TEST_F(RefresherQueueTest, PeopleAreToldFourTimesThatConsentEnds) {
   UseRefreshToken(", consent: { lifetime: 30d }");
   const auto until = house_.Describe("t")->summary().consent_until();
   EXPECT_NEAR(static_cast<double>(until.seconds()),
-              static_cast<double>(absl::ToUnixSeconds(house_.clock.WallNow() + absl::Hours(720))), 5);
+              static_cast<double>(absl::ToUnixSeconds(house_.clock.WallNow() + absl::Hours(720))),
+              5);
   house_.Advance(absl::Hours(24 * 15));
   EXPECT_EQ(house_.log.Failures("EXPIRES_SOON"), 0);
   house_.Advance(absl::Hours(24 * 2));

@@ -26,8 +26,7 @@ TEST(Rejections, TenReportsAMinuteOfOneUserHoweverManyProcesses) {
   }
   EXPECT_EQ(rejections.Admit("unix:uid=1,pid=99", kStart), absl::Seconds(6));
   EXPECT_EQ(rejections.Admit("unix:uid=2,pid=99", kStart), absl::ZeroDuration());
-  EXPECT_EQ(rejections.Admit("unix:uid=1,pid=99", kStart + absl::Seconds(6)),
-            absl::ZeroDuration());
+  EXPECT_EQ(rejections.Admit("unix:uid=1,pid=99", kStart + absl::Seconds(6)), absl::ZeroDuration());
 }
 
 TEST(Rejections, OneLookAMinuteAndNoMoreThanSoManyRemembered) {
@@ -50,11 +49,12 @@ class ReportTest : public testing::Test {
     return options;
   }
   void UseToken(const std::string& more = "") {
-    ASSERT_TRUE(house_
-                    .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
-                                        "grant: client_credentials, client_id: c, client_auth: none",
-                                        more, " }\n"))
-                    .ok());
+    ASSERT_TRUE(
+        house_
+            .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
+                                "grant: client_credentials, client_id: c, client_auth: none",
+                                more, " }\n"))
+            .ok());
     house_.Advance(absl::Seconds(1));
     ASSERT_NE(house_.Published("t"), "");
   }

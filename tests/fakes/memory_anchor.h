@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: Apache-2.0
+// An anchor in memory, which can be made to fail. Outlives the stores that drop it.
+#pragma once
+
+#include <string>
+
+#include "agent/store/anchor.h"
+
+namespace keyturn::fakes {
+
+class MemoryAnchor final : public store::Anchor {
+ public:
+  absl::StatusOr<std::string> Read() override { return content; }
+  absl::Status Write(absl::string_view text) override {
+    if (broken) return absl::InternalError("injected: the anchor cannot be written");
+    content = std::string(text);
+    return absl::OkStatus();
+  }
+
+  std::string content;
+  bool broken = false;
+};
+
+}  // namespace keyturn::fakes
