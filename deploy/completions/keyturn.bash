@@ -56,6 +56,7 @@ _keyturn() {
       history) options+=" --limit" ;;
       recipes) options+=" --endpoint --manager --credential --param" ;;
       status) options+=" --check" ;;
+      refresh) options+=" --in-doubt" ;;
       login) options+=" --device --manual --no-browser --port --redirect-uri" ;;
       revoke) options+=" --yes" ;;
     esac

@@ -33,7 +33,6 @@ constexpr char kToken[] = "crm/token";
 constexpr char kPlain[] = "crm/plain";  // client_credentials
 constexpr absl::Duration kGrace = absl::Minutes(5);
 constexpr int kActions = 120;
-constexpr absl::Duration kLongestToken = absl::Hours(3);  // and the longest step
 
 class Scenario {
  public:
@@ -99,9 +98,6 @@ class Scenario {
   // The key handed out before, and until when a consumer may still use it.
   std::string replaced_;
   base::BootTime replaced_until_;
-  // Expiries are stored by the clock that can be set, so a restart soon after that may err.
-  base::BootTime stepped_at_{-absl::InfiniteDuration()};
-  base::BootTime tokens_doubtful_until_{-absl::InfiniteDuration()};
   // An administrator has asked for the older version, and nothing newer was handed out since.
   bool undo_asked_ = false;
   uint32_t limit_ = 0;
@@ -269,8 +265,7 @@ void Scenario::LookAtTokens() {
     if (found == house_.sink.versions.end() || found->second.version == 0) continue;
     const bool handed_out = house_.clock.BootNow() < found->second.expires;
     const bool ended = name == std::string(kToken) && !house_.endpoint.GrantAlive("app");
-    const bool doubtful = house_.clock.BootNow() < tokens_doubtful_until_;
-    if (handed_out && !ended && !doubtful && !house_.endpoint.Accepts(house_.Published(name))) {
+    if (handed_out && !ended && !house_.endpoint.Accepts(house_.Published(name))) {
       Broken(absl::StrCat("an expired token of ", name, " is handed out"));
     }
   }
@@ -359,8 +354,6 @@ void Scenario::Live(absl::Duration d) {
 
 void Scenario::Restart() {
   house_.store.faults().FailAllCommits(std::nullopt);
-  const base::BootTime now = house_.clock.BootNow();
-  if (now - stepped_at_ < kLongestToken) tokens_doubtful_until_ = now + kLongestToken;
   // While the agent is down nobody gets a new key, so a grace that ends then is nobody's fault.
   if (absl::Status status = house_.Start(); !status.ok()) {
     Broken(absl::StrCat("does not start: ", status.ToString()));
@@ -407,7 +400,6 @@ void Scenario::ActOfAdministrator() {
 // Somebody sets the date. Forward, that cuts short every wait that has to outlast a restart, so
 // only where late effects can be told for ours.
 void Scenario::StepClock() {
-  stepped_at_ = house_.clock.BootNow();
   if (provable_ && (limit_ == 0 || limit_enforced_) && Chance(50)) {
     house_.clock.StepWall(Up(absl::Hours(2)));
     wall_forward_ = true;
