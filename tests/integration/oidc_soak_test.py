@@ -31,8 +31,8 @@ class _OidcToken(soak.Token):
     def alive(self, value):
         return self.provider.is_alive(value)
 
-    def under_way(self):
-        return self.provider.stats()["in_flight"] > 0
+    def begun(self):
+        return self.provider.stats()["arrived"]
 
     def burned(self):
         return self.provider.stats()["burned"]

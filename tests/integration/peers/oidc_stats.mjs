@@ -38,6 +38,7 @@ export class TokenStats {
   #total = {};
   #byGrant = {};
   #byClient = {};
+  #arrived = 0;
   #inFlight = 0;
   #halfDelay;
   #cut = { before: 0, after: 0 };
@@ -56,6 +57,7 @@ export class TokenStats {
         await next();
         return;
       }
+      this.#arrived += 1;
       this.#inFlight += 1;
       try {
         await this.#handle(ctx, next);
@@ -83,6 +85,7 @@ export class TokenStats {
   snapshot() {
     return {
       total: this.#total.token ?? emptyCount(),
+      arrived: this.#arrived,
       in_flight: this.#inFlight,
       by_grant: this.#byGrant,
       by_client: this.#byClient,
