@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A server that takes the previous refresh token for a while longer, and a credential that says so:
 however often the agent is killed in the middle of a refresh, no grant burns and no get returns an
-expired token. In doubt the agent waits up to 30 s, so that a request that is still on its way cannot
-arrive after its repetition; gets may have to wait for that, and the next kill strikes there."""
+expired token. In doubt the agent waits up to 30 s, so that a request that is still on its way
+cannot arrive after its repetition; gets may have to wait for that, and the next kill strikes there.
+"""
 
 import resources
 import soak

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tokens of 3 s from oidc-provider under 16 clients while the agent is killed again and again: no get
-returns an expired token, and each grant that the server ends because a refresh token was used twice
-is one whose request a kill had cut, reported as in doubt before and as needing consent after."""
+"""Tokens of 3 s from oidc-provider under 16 clients while the agent is killed again and again: no
+get returns an expired token, and each grant that the server ends because a refresh token was used
+twice is one whose reply was lost, reported as in doubt before and as needing consent after.
+"""
 
 import re
 

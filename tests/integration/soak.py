@@ -2,11 +2,11 @@
 """The load of the soak tests: clients that get tokens all the time while the agent is killed again
 and again, and the account of it afterwards.
 
-A Soak runs 16 client threads over the tokens of one agent, each with its own connection. The thread
-that calls run() kills the agent with SIGKILL at times that its seed decides, every other time in the
-middle of a token request; one more thread is the person who brings new consent when a client is told
-that it is needed. Afterwards check() compares three accounts that know nothing of each other: what
-the clients got, what the servers saw, and what the agent's log says.
+A Soak runs 16 client threads over the tokens of one agent, each with its own connection. The
+thread that calls run() kills the agent with SIGKILL at times that its seed decides, every other
+time in the middle of a token request; one more thread is the person who brings new consent when a
+client is told that it is needed. Afterwards check() compares three accounts that know nothing of
+each other: what the clients got, what the servers saw, and what the agent's log says.
 
 KEYTURN_SOAK_SECONDS sets the length, KEYTURN_SOAK_SEED repeats the times of a run's kills.
 """
@@ -308,7 +308,8 @@ class Soak:
                 f"late {sum(client.late for client in self._clients)}, "
                 f"sampled {sum(client.samples for client in self._clients)}, refused {refused}, "
                 f"kills {len(self.kills)} (aimed {sum(aimed for _, aimed in self.kills)}), "
-                f"flights cut {before} before their effect and {after} after it, doubts reported {len(doubts)}, grants burned {burned}, "
+                f"flights cut {before} before their effect and {after} after it, "
+                f"doubts reported {len(doubts)}, grants burned {burned}, "
                 f"consents {sum(max(0, len(token.consents) - 1) for token in self.tokens)}")
 
     def _unexplained(self, token, log):
@@ -320,8 +321,8 @@ class Soak:
         for burn in burned:
             problems += [f"{token.name}: the grant burned at {_clock(burn['at'])} {problem}"
                          for problem in self._burn_problems(burn, mine)]
-        # Between two consents there is at most one burn and one report of it, and each has its other;
-        # what was brought when the agent died may have arrived and burned as well.
+        # Between two consents there is at most one burn and one report of it, and each has its
+        # other; what was brought when the agent died may have arrived and burned as well.
         bounds = [*token.consents, float("inf")]
         for begin, end in zip(bounds, bounds[1:]):
             burns = [burn for burn in burned if begin <= burn["at"] < end]

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 //
 // Counts what an OAuth token endpoint was asked and how it answered, per grant type and per client,
-// which replies nobody took, and which grants were ended because a refresh token was used twice. The
-// counts only ever rise, so a test takes two snapshots and subtracts. A request is counted when its
-// answer is decided; one that never reached a decision is in `in_flight`. It can delay the endpoint,
-// so that a client that dies in the middle of a request is no rare chance.
+// which replies nobody took, and which grants were ended because a refresh token was used twice.
+// The counts only ever rise, so a test takes two snapshots and subtracts. A request is counted when
+// its answer is decided; one that never reached a decision is in `in_flight`. It can delay the
+// endpoint, so that a client that dies in the middle of a request is no rare chance.
 
 const TOKEN_PATH = '/token';
 // Of a burned grant, the use of the token that came first is told if it is among the last so many.
@@ -67,7 +67,7 @@ export class TokenStats {
     };
   }
 
-  /** Listens for the end of grants; what else ends one than the second use of a token is no burn. */
+  /** Listens for ends of grants; any other cause than the second use of a token is no burn. */
   watch(provider) {
     provider.on('grant.revoked', (ctx) => {
       const token = ctx.oidc?.entities?.RefreshToken;
