@@ -5,6 +5,8 @@ expired token. In doubt the agent waits up to 30 s, so that a request that is st
 cannot arrive after its repetition; gets may have to wait for that, and the next kill strikes there.
 """
 
+import time
+
 import resources
 import soak
 from harness import *
@@ -33,9 +35,10 @@ class _SandboxToken(soak.Token):
         return cli.run("put", _NAME, stdin=self._sandbox.seed_refresh_token(_CLIENT)).code == 0
 
     def burned(self):
-        # The sandbox does not tell when; none is allowed anyway.
+        # The sandbox does not tell when: before the consent that followed.
         burned = self._sandbox.state()["oauth"]["grants"]["burned"]
-        return [{"at": self.consents[0], "first_use": None}] * burned
+        known = [at - 0.001 for at in self.consents[1:]] + [time.time()] * burned
+        return [{"at": at, "first_use": None} for at in known[:burned]]
 
     def cut(self):
         # Each refresh that took effect made a version, unless its reply was lost. The agent goes on
