@@ -101,6 +101,23 @@ class OidcProviderTest(IntegrationTest):
         self.assertTrue(provider.is_alive(second))
         self.assertEqual("invalid_grant", provider.token_request(form).expect(400).json()["error"])
         self.assertFalse(provider.is_alive(second))
+        burned, = provider.stats()["burned"]
+        self.assertEqual(provider.BASIC[0], burned["client_id"])
+        self.assertFalse(burned["first_use"]["cut"])
+        self.assertLessEqual(burned["first_use"]["arrived_at"], burned["at"])
+
+    def test_a_slow_token_request_without_its_client_has_no_effect(self):
+        provider = self.start(OidcProvider(token_delay_ms=500))
+        body = b"grant_type=client_credentials"
+        with socket.create_connection(("127.0.0.1", provider.port)) as client:
+            client.sendall(b"POST /token HTTP/1.1\r\nHost: x\r\n"
+                           b"Content-Type: application/x-www-form-urlencoded\r\n"
+                           b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            wait_until(lambda: provider.stats()["in_flight"] == 1, 10, "the request")
+        wait_until(lambda: provider.stats()["in_flight"] == 0, 10, "its end")
+        stats = provider.stats()
+        self.assertEqual((1, 0), (stats["arrived"], stats["total"]["requests"]))
+        self.assertEqual({"before": 1, "after": 0}, stats["cut"])
 
     def test_every_built_in_client_can_be_seeded(self):
         provider = self.start(OidcProvider())

@@ -110,6 +110,11 @@ class Agent(Process):
         """The JSON objects logged in the current run, in order."""
         return [record for record in map(parse_json_line, self.stderr.lines()) if record]
 
+    def log_of_all_runs(self):
+        """The same of every run since the object was made, the killed ones too."""
+        return [record for _, stderr in self._runs
+                for record in map(parse_json_line, stderr.lines()) if record]
+
     def foreign_log_lines(self):
         """Lines on stderr that are not JSON objects; there should be none."""
         return [line for line in self.stderr.lines() if line and not parse_json_line(line)]

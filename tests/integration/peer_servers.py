@@ -52,15 +52,18 @@ class OidcProvider(_Peer):
     POST = ("keyturn-post", "keyturn-post-secret")
     PUBLIC = "keyturn-public"
     NATIVE = "keyturn-native"
+    JWT = "keyturn-jwt"
 
     def __init__(self, *, access_token_ttl=60, client_credentials_ttl=60, refresh_token_ttl=86400,
-                 rotate_refresh_token=True, port=0):
+                 rotate_refresh_token=True, token_delay_ms=0, jwt_client_key=None, port=0):
+        more = ["--jwt-client-key", jwt_client_key] if jwt_client_key else []
         super().__init__("oidc_server.mjs", [
             "--port", port,
             "--access-token-ttl", access_token_ttl,
             "--client-credentials-ttl", client_credentials_ttl,
             "--refresh-token-ttl", refresh_token_ttl,
-            "--rotate-refresh-token", "true" if rotate_refresh_token else "false"])
+            "--rotate-refresh-token", "true" if rotate_refresh_token else "false",
+            "--token-delay-ms", token_delay_ms, *more])
 
     @property
     def token_url(self):

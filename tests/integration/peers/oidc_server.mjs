@@ -16,12 +16,15 @@ import { TokenStats } from './oidc_stats.mjs';
 
 const USAGE = `usage: oidc_server.mjs [--port N] [--access-token-ttl S] [--client-credentials-ttl S]
                        [--refresh-token-ttl S] [--rotate-refresh-token true|false]
-                       [--clients FILE]
+                       [--token-delay-ms MS] [--jwt-client-key FILE] [--clients FILE]
   --port                    0 takes any free port (default)
   --access-token-ttl        seconds an access token of a user's grant lives (default 60)
   --client-credentials-ttl  seconds a client_credentials token lives (default 60)
   --refresh-token-ttl       seconds a refresh token lives (default 86400)
   --rotate-refresh-token    every refresh replaces the refresh token (default true)
+  --token-delay-ms          how long each token request takes, half of it before its effect; one
+                            whose client is gone by then has none (default 0)
+  --jwt-client-key          public key as PEM: adds the client keyturn-jwt, private_key_jwt
   --clients                 JSON array of client metadata that replaces the built-in clients
 Built-in clients: keyturn-basic, keyturn-post (secret ID-secret), keyturn-public (no secret),
 keyturn-native (no secret, back to 127.0.0.1, devices).`;
@@ -34,6 +37,8 @@ const flags = parseFlags({
   'client-credentials-ttl': 60,
   'refresh-token-ttl': 86400,
   'rotate-refresh-token': 'true',
+  'token-delay-ms': 0,
+  'jwt-client-key': '',
   clients: '',
 }, USAGE);
 
@@ -65,6 +70,18 @@ function builtInClients(url) {
       grant_types: [...shared.grant_types, 'urn:ietf:params:oauth:grant-type:device_code'],
     },
   ];
+}
+
+function jwtClient(url) {
+  const key = crypto.createPublicKey(fs.readFileSync(flags['jwt-client-key']));
+  return {
+    client_id: 'keyturn-jwt',
+    redirect_uris: [`${url}/test/callback`],
+    response_types: [],
+    grant_types: ['client_credentials'],
+    token_endpoint_auth_method: 'private_key_jwt',
+    jwks: { keys: [{ ...key.export({ format: 'jwk' }), use: 'sig' }] },
+  };
 }
 
 function signingKeys() {
@@ -150,14 +167,19 @@ if (!['true', 'false'].includes(flags['rotate-refresh-token'])) {
 }
 endWithParent();
 const { Provider, default: DefaultProvider } = await importPeerPackage('oidc-provider');
-const context = { url: '', clients: [], stats: new TokenStats(), provider: null };
+const stats = new TokenStats(flags['token-delay-ms']);
+const context = { url: '', clients: [], stats, provider: null };
 // The issuer holds the port, so the socket is bound before the provider exists; nobody knows the
 // address before announce().
 const server = http.createServer((request, response) => route(request, response, context));
 context.url = await listen(server, flags.port);
 context.clients = flags.clients
   ? JSON.parse(fs.readFileSync(flags.clients, 'utf8')) : builtInClients(context.url);
+if (flags['jwt-client-key']) {
+  context.clients.push(jwtClient(context.url));
+}
 const provider = new (Provider ?? DefaultProvider)(context.url, configuration(context.clients));
-provider.use(context.stats.middleware());
+provider.use(stats.middleware());
+stats.watch(provider);
 context.provider = provider.callback();
 announce(context.url);
