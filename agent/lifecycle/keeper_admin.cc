@@ -269,8 +269,10 @@ void Keeper::RefreshOne(const v1::RefreshRequest& request, Answer<v1::RefreshRes
     done(Refuse(absl::StrCat("\"", name, "\" waits for a secret: keyturn put ", missing)));
     return;
   }
+  using Asked = oauth::Refresher::Asked;
+  const Asked asked = request.in_doubt() ? Asked::kInDoubt : Asked::kByAdministrator;
   refresher_.RefreshNow(
-      name, request.in_doubt(), [this, name, done = std::move(done)](absl::Status status) mutable {
+      name, asked, [this, name, done = std::move(done)](absl::Status status) mutable {
         const CredentialState* held = ledger_.Find(name);
         if (!status.ok() || held == nullptr || held->Current() == nullptr) {
           done(status.ok() ? NoSuch("credential", name) : status);

@@ -70,7 +70,8 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
   if (refresher_.Busy(name)) {
     // What it brings has to be ended as well.
     return refresher_.RefreshNow(
-        name, /*in_doubt=*/false, [this, name, done = std::move(done)](absl::Status) mutable {
+        name, oauth::Refresher::Asked::kByAdministrator,
+        [this, name, done = std::move(done)](absl::Status) mutable {
           deps_.executor.Post(
               [this, name, done = std::move(done)]() mutable { RevokeOne(name, std::move(done)); });
         });

@@ -88,7 +88,7 @@ void Keeper::ReplaceToken(const std::string& name, uint64_t version, Answer<Resp
     return done(Say(now.record.current_version, "accepted"));
   }
   refresher_.RefreshNow(
-      name, /*in_doubt=*/false,
+      name, oauth::Refresher::Asked::kByService,
       [this, name, version, done = std::move(done)](const absl::Status& status) mutable {
         const CredentialState* state = ledger_.Find(name);
         if (state == nullptr)

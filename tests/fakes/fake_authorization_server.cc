@@ -133,6 +133,11 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
       case Kind::kProxyPage:
         reply = Failed(TokenOutcome::kAmbiguous, "http_403", 403);
         break;
+      case Kind::kEndedToken:
+        reply = Exchange(call->request);
+        tokens[std::string(reply.access_token.Reveal())].expires = ServersNow(clock);
+        reply.expires_in = absl::ZeroDuration();
+        break;
       case Kind::kNone:
         reply = Exchange(call->request);
     }

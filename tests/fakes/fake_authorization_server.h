@@ -35,6 +35,7 @@ struct TokenFault {
     kTransient,     // 429, with `retry_after`
     kRefuseClient,  // invalid_client
     kProxyPage,     // a 403 page of some firewall
+    kEndedToken,    // granted: a token that has ended already, and says so
   };
   Kind kind = Kind::kNone;
   absl::Duration late_by = absl::ZeroDuration();

@@ -59,7 +59,9 @@ Refresher::NewToken Refresher::PutToken(store::Transaction& transaction,
 void Refresher::Settle(const std::string& name, base::BootTime sent_at, absl::Duration lifetime) {
   Token& token = tokens_[name];
   token.flight = 0;
-  token.failures = 0;
+  // Servers that repeat an answer within their leeway may repeat a token that has ended meanwhile.
+  const bool over = lifetime == absl::ZeroDuration();
+  if (!over) token.failures = 0;
   token.ambiguous = 0;
   token.doubt_retried = false;
   token.in_leeway = false;
@@ -74,6 +76,10 @@ void Refresher::Settle(const std::string& name, base::BootTime sent_at, absl::Du
     env_.failures.Resolve(code, name);
   }
   WatchConsent(name);
+  if (over) {
+    return RetryLater(name, FailureCode::kRefreshFailed, "expired_on_arrival", 200,
+                      absl::ZeroDuration(), true);
+  }
   PlanAt(name, NextRefresh(name));
   Land(name, absl::OkStatus());
 }

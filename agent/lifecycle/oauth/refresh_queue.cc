@@ -54,7 +54,7 @@ void Refresher::Enqueue(const std::string& name, const CredentialState& state) {
   const std::string host = GateOf(state.record.spec);
   if (token.host != host) LeaveHost(name, token);
   token.host = host;
-  hosts_[host].gate.Want({name, token.failures > 0, !token.waiters.empty(),
+  hosts_[host].gate.Want({name, token.failures > 0 && !token.by_person, !token.waiters.empty(),
                           token.windows ? token.windows->hard : base::BootTime()});
   Pump(host);
 }
@@ -107,6 +107,7 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
                true);
     return false;
   }
+  token.by_person = false;
   token.flight = next_number_++;
   token.flight_started = env_.clock.WallNow();
   if (UsesRefreshToken(state->record.spec) && !JournalInFlight(name, *state)) return false;

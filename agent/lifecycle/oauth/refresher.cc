@@ -174,14 +174,14 @@ void Refresher::EnsureFresh(const std::string& name, absl::Duration timeout, Don
   if (token.flight == 0 && (token.failures == 0 || queued)) Attempt(name);
 }
 
-void Refresher::RefreshNow(const std::string& name, bool in_doubt, Done done) {
+void Refresher::RefreshNow(const std::string& name, Asked asked, Done done) {
   const auto found = tokens_.find(name);
   if (found == tokens_.end()) {
     EnsureFresh(name, absl::ZeroDuration(), std::move(done));
     return;
   }
   const CredentialState* state = env_.ledger.Find(name);
-  if (found->second.flight == 0 && InDoubt(name) && in_doubt) {
+  if (found->second.flight == 0 && InDoubt(name) && asked == Asked::kInDoubt) {
     if (absl::Status status = AllowInDoubt(name); !status.ok()) return done(status);
   } else if (found->second.flight == 0 && InDoubt(name)) {
     // The one thing that must not be hurried: see PlanInDoubt. What is at hand anyway is awaited.
@@ -198,7 +198,9 @@ void Refresher::RefreshNow(const std::string& name, bool in_doubt, Done done) {
     }
   }
   Wait(name, absl::InfiniteDuration(), std::move(done));
-  if (found->second.flight == 0) Attempt(name);
+  if (found->second.flight != 0) return;
+  found->second.by_person = asked != Asked::kByService;
+  Attempt(name);
 }
 
 void Refresher::Wait(const std::string& name, absl::Duration timeout, Done done) {

@@ -62,9 +62,13 @@ class Refresher {
   // As Freshness::EnsureFresh. While a failed refresh waits for its next attempt, this waits for
   // that attempt too, or answers at once when it lies beyond the timeout.
   void EnsureFresh(const std::string& name, absl::Duration timeout, Done done);
-  // A refresh now, whatever the token has left. Joins the flight that is under way. In doubt, only
-  // `in_doubt`: an administrator takes it upon himself that the grant may end.
-  void RefreshNow(const std::string& name, bool in_doubt, Done done);
+  enum class Asked {
+    kByService,
+    kByAdministrator,  // no retry, to the gate of the server: nobody does so often
+    kInDoubt,          // by an administrator who takes the risk that the grant ends
+  };
+  // A refresh now, whatever the token has left. Joins the flight that is under way.
+  void RefreshNow(const std::string& name, Asked asked, Done done);
   // An older copy of the store was put back: no refresh token that is used up by its use is used
   // again before somebody says so. Before the first Adopt.
   absl::Status DoubtAll();
@@ -112,6 +116,7 @@ class Refresher {
     // When the refresh token was last sent; none: not by this process.
     std::optional<base::BootTime> sent_at;
     bool in_leeway = false;  // the next attempt repeats what may have been spent
+    bool by_person = false;  // the next attempt was asked for by an administrator
     uint32_t failures = 0;
     uint32_t ambiguous = 0;
     bool doubt_retried = false;

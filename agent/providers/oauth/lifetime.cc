@@ -25,9 +25,9 @@ constexpr double kSecondsMax = 1e9;
 // From here on a Unix time must be in milliseconds: in seconds it would be the year 5138.
 constexpr double kMillisecondsFrom = 1e11;
 
+// What has ended already has no lifetime, and is no reason to think of another one.
 absl::Duration Sensible(absl::Duration lifetime) {
-  if (lifetime <= absl::ZeroDuration()) return absl::InfiniteDuration();
-  return std::min(lifetime, kLifetimeMax);
+  return std::clamp(lifetime, absl::ZeroDuration(), kLifetimeMax);
 }
 
 std::optional<double> Number(const nlohmann::json& stated) {
@@ -38,7 +38,7 @@ std::optional<double> Number(const nlohmann::json& stated) {
              !absl::SimpleAtod(stated.get_ref<const std::string&>(), &number)) {
     return std::nullopt;
   }
-  if (!std::isfinite(number) || number <= 0) return std::nullopt;
+  if (!std::isfinite(number) || number < 0) return std::nullopt;
   return number;
 }
 

@@ -121,6 +121,10 @@ void ReadGranted(const ReplyBody& body, const Places& places, const TokenQuestio
   }
   if (const json* stated = Find(body, places.refresh_expires_in)) {
     reply.refresh_expires_in = ReadLifetime(*stated, unit, servers_time);
+    // Keycloak, of offline tokens: they do not expire.
+    if (reply.refresh_expires_in == absl::ZeroDuration()) {
+      reply.refresh_expires_in = absl::InfiniteDuration();
+    }
   }
   reply.token_type = ReadTokenType(body);
   reply.scopes = ReadScopes(body, question.quirks);

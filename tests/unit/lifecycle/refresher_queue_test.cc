@@ -115,6 +115,51 @@ TEST_F(RefresherQueueTest, DeletingTheLastTokenOfAServerThatIsDownEndsTheReport)
   house_.Advance(absl::Hours(1));
 }
 
+TEST_F(RefresherQueueTest, AnAdministratorsRefreshIsNoRetry) {
+  UseClientCredentials();
+  // Failures that keep the breaker shut use up what a lone token may retry.
+  house_.endpoint.SetFaults([] { return TokenFault{Kind::kProxyPage, {}, {}}; });
+  ToNextRequest();
+  house_.Advance(absl::Minutes(5));
+  house_.endpoint.SetFaults(nullptr);
+  for (int i = 0; i < 5; ++i) {
+    v1::RefreshRequest request;
+    request.set_name("t");
+    std::optional<absl::Status> answer;
+    house_.keeper().Refresh(std::move(request), [&](absl::StatusOr<v1::RefreshResponse> response) {
+      answer = response.status();
+    });
+    house_.Advance(absl::Seconds(1));
+    ASSERT_TRUE(answer.has_value()) << "a person waits";
+    EXPECT_TRUE(answer->ok()) << *answer;
+    house_.endpoint.InjectNext({Kind::kProxyPage, {}, {}});
+    house_.keeper().EnsureFresh("t", absl::ZeroDuration(), [](absl::Status) {});
+    house_.Advance(absl::Seconds(1));
+  }
+}
+
+TEST_F(RefresherQueueTest, ATokenThatHasEndedIsNotHandedOutAndAnotherIsFetched) {
+  UseClientCredentials();
+  house_.endpoint.InjectNext({Kind::kEndedToken, {}, {}});
+  ToNextRequest();
+  house_.Advance(absl::Milliseconds(100));
+  EXPECT_FALSE(house_.clock.BootNow() < house_.sink.versions.at("t").expires);
+  house_.Advance(absl::Seconds(5));
+  EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
+  EXPECT_EQ(house_.log.Failures("REFRESH_FAILED"), 1);
+  EXPECT_EQ(house_.log.Resolved("REFRESH_FAILED"), 1);
+}
+
+TEST_F(RefresherQueueTest, AServerThatGivesOnlyEndedTokensIsNotAskedForEver) {
+  UseClientCredentials();
+  house_.endpoint.SetFaults([] { return TokenFault{Kind::kEndedToken, {}, {}}; });
+  ToNextRequest();
+  const int before = house_.endpoint.requests();
+  house_.Advance(absl::Hours(1));
+  EXPECT_LE(house_.endpoint.requests(), before + 400);
+  EXPECT_GE(house_.endpoint.requests(), before + 10);
+}
+
 TEST_F(RefresherQueueTest, ManyTokensOfOneServerDoNotAskAtOnce) {
   std::string all;
   for (int i = 0; i < 60; ++i)

@@ -74,11 +74,11 @@ TEST(Lifetime, OddTextsCountAsUnstated) {
   EXPECT_EQ(read(1e300, Quirks::UNIX_TIME), absl::Hours(24 * 366));
   EXPECT_EQ(read(500, Quirks::MILLISECONDS), absl::Milliseconds(500));
   for (const char* text : {"", "1", "1:2", "00:60:00", "00:00:60", "00:00:-1", "-1:00:00", "a:b:c",
-                           "00:00:00", "x.01:00:00", "1:2:3:4", "00:00:nan"}) {
+                           "x.01:00:00", "1:2:3:4", "00:00:nan"}) {
     EXPECT_EQ(read(text, Quirks::HH_MM_SS), absl::InfiniteDuration()) << text;
   }
   for (const char* text : {"", "soon", "2023-11-14", "2023-13-14T00:00:00Z", "1700000010",
-                           "2023-11-14T22:13:20Z", "infinite-past", "infinite-future"}) {
+                           "infinite-past", "infinite-future"}) {
     EXPECT_EQ(read(text, Quirks::ISO8601), absl::InfiniteDuration()) << text;
   }
   EXPECT_EQ(read(60, Quirks::HH_MM_SS), absl::InfiniteDuration());

@@ -234,7 +234,8 @@ std::vector<Granted> GrantedReplies() {
        .headers = {{"date", "Sun, 22 Nov 2026 18:00:00 GMT"}}},
       {.name = "in the past",
        .body = R"({"access_token":"a","e":"2026-11-22T16:00:00Z"})",
-       .quirks = Unit(Quirks::ISO8601, At("", "", "/e"))},
+       .quirks = Unit(Quirks::ISO8601, At("", "", "/e")),
+       .expires_in = absl::ZeroDuration()},
       {.name = "hh:mm:ss",
        .body = R"({"access_token":"a","expires_in":"01:30:00"})",
        .quirks = Unit(Quirks::HH_MM_SS),
@@ -591,10 +592,25 @@ TEST(TokenReply, LifetimesThatMakeNoSenseCountAsUnstated) {
   EXPECT_EQ(lifetime("1e300"), absl::Hours(24 * 366));
   EXPECT_EQ(lifetime("18446744073709551615"), absl::Hours(24 * 366));
   EXPECT_EQ(lifetime("123456789012345678901234567890"), absl::Hours(24 * 366));
-  for (const char* senseless : {"0", "-5", "null", "\"soon\"", "\"nan\"", "\"inf\"", "\"\"", "true",
-                                "[60]", "{}", "-1e300"}) {
+  for (const char* senseless :
+       {"-5", "null", "\"soon\"", "\"nan\"", "\"inf\"", "\"\"", "true", "[60]", "{}", "-1e300"}) {
     EXPECT_EQ(lifetime(senseless), kUnstated) << senseless;
   }
+}
+
+// As servers say that repeat an answer within their leeway.
+TEST(TokenReply, ATokenThatHasEndedHasNoLifetime) {
+  const auto lifetime = [](const std::string& value, v1::OAuthQuirks::LifetimeUnit unit) {
+    v1::OAuthQuirks quirks;
+    quirks.set_lifetime_unit(unit);
+    return Read(200, absl::StrCat(R"({"access_token":"a","expires_in":)", value, "}"), quirks)
+        .expires_in;
+  };
+  EXPECT_EQ(lifetime("0", v1::OAuthQuirks::SECONDS), absl::ZeroDuration());
+  EXPECT_EQ(lifetime("\"0\"", v1::OAuthQuirks::SECONDS), absl::ZeroDuration());
+  EXPECT_EQ(lifetime("1000000000", v1::OAuthQuirks::UNIX_TIME), absl::ZeroDuration());
+  EXPECT_EQ(lifetime("\"2001-09-09T01:46:40Z\"", v1::OAuthQuirks::ISO8601), absl::ZeroDuration());
+  EXPECT_EQ(lifetime("\"00:00:00\"", v1::OAuthQuirks::HH_MM_SS), absl::ZeroDuration());
 }
 
 TEST(TokenReply, ScopesAreBounded) {
