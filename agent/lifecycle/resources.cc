@@ -285,10 +285,16 @@ class Checker {
                                       "` does not go with `oauth`; tokens are refreshed before "
                                       "they expire"));
     }
-    const auto wrong =
-        oauth::CheckOAuth(name, spec.oauth(), {checks_.check_url, [this](const std::string& other) {
-                                                 return FindCredential(other) != nullptr;
-                                               }});
+    oauth::OAuthSurroundings surroundings;
+    surroundings.check_url = checks_.check_url;
+    surroundings.has_credential = [this](const std::string& other) {
+      return FindCredential(other) != nullptr;
+    };
+    surroundings.find_token = [this](const std::string& other) {
+      const v1::CredentialSpec* found = FindCredential(other);
+      return found == nullptr || !found->has_oauth() ? nullptr : &found->oauth();
+    };
+    const auto wrong = oauth::CheckOAuth(name, spec.oauth(), surroundings);
     return wrong.has_value() ? WrongToken(*places_, name, *wrong) : absl::OkStatus();
   }
 
