@@ -69,8 +69,11 @@ class Checker {
       if (absl::Status s = Provider(name, spec); !s.ok()) return s;
       if (absl::Status s = UsersOf(name, spec); !s.ok()) return s;
     }
-    for (const auto& [name, spec] : file.resources.credentials()) {
-      if (absl::Status s = Credential(name, spec); !s.ok()) return s;
+    // In a fixed order, so that of several mistakes the same one is said each time.
+    std::map<std::string, const v1::CredentialSpec*> credentials;
+    for (const auto& [name, spec] : file.resources.credentials()) credentials[name] = &spec;
+    for (const auto& [name, spec] : credentials) {
+      if (absl::Status s = Credential(name, *spec); !s.ok()) return s;
     }
     for (const auto& [name, spec] : file.resources.policies()) {
       if (absl::Status s = Policy(name, spec); !s.ok()) return s;

@@ -82,11 +82,11 @@ TEST_F(KeeperTrialTest, ATokenIsSentAsItsConsumersSendIt) {
            {"{ format: \"token {value}\" }", "Authorization: token %"},
            {"{ header: X-Auth, format: \"{token_type} {value};v=1\" }", "X-Auth: Bearer %;v=1"}}) {
     Token(absl::StrCat(", test: { url: https://h/me }, attach: ", attach));
+    const std::string token = house_.Published("t");  // another one is on its way after a change
     const auto response = Try("t");
     ASSERT_TRUE(response.ok()) << response.status();
     EXPECT_EQ(response->outcome(), "accepted");
-    EXPECT_EQ(house_.endpoint.last_tried(),
-              absl::StrReplaceAll(sent, {{"%", house_.Published("t")}}));
+    EXPECT_EQ(house_.endpoint.last_tried(), absl::StrReplaceAll(sent, {{"%", token}}));
   }
 }
 

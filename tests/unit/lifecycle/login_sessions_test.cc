@@ -178,21 +178,23 @@ TEST_F(LoginTest, ARedirectWithoutTheIssuerThatTheServerPromisesIsRefused) {
   for (const char* more : {"", "      authorization_url: https://crm.example.com/a\n"}) {
     Use("authorization_code", more);
     house_.endpoint.SetNamesItself(true);
-    Started started = Start();
-    ASSERT_TRUE(started.ok()) << started.status();
     const int before = house_.endpoint.requests();
-    for (const std::string& address :
-         {Consent(*started), absl::StrCat(kUri, "?error=access_denied&state=",
-                                          Param(started->authorization_url(), "state"))}) {
-      const Finished finished = FinishNow(started->login_id(), address);
+    for (const bool consents : {true, false}) {
+      const Started unnamed = Start();
+      ASSERT_TRUE(unnamed.ok()) << unnamed.status();
+      const Finished finished =
+          FinishNow(unnamed->login_id(),
+                    consents ? Consent(*unnamed)
+                             : absl::StrCat(kUri, "?error=access_denied&state=",
+                                            Param(unnamed->authorization_url(), "state")));
       EXPECT_TRUE(absl::IsInvalidArgument(finished.status())) << finished.status();
       EXPECT_EQ(Reason(finished), "LOGIN_MISMATCH");
       EXPECT_TRUE(absl::StrContains(finished.status().message(), "names no issuer"))
           << finished.status();
-      started = Start();
-      ASSERT_TRUE(started.ok()) << started.status();
     }
     EXPECT_EQ(house_.endpoint.requests(), before);
+    Started started = Start();
+    ASSERT_TRUE(started.ok()) << started.status();
     const std::string good = Consent(*started) + "&iss=https%3A%2F%2Fcrm.example.com";
     EXPECT_TRUE(FinishNow(started->login_id(), good).ok());
     house_.endpoint.SetNamesItself(false);
