@@ -45,9 +45,9 @@ std::optional<OAuthMistake> CheckCircle(const std::string& name, const v1::OAuth
   for (const SecretField& field : SecretsOf(spec)) {
     std::vector<std::string> way = {name};
     if (!search.Lead(field.ref->credential(), way)) continue;
-    return OAuthMistake{
-        field.path, absl::StrCat("leads in a circle: ", absl::StrJoin(way, " -> "),
-                                 "; each needs the next one's token, so none would ever come")};
+    return OAuthMistake{field.path,
+                        absl::StrCat("leads in a circle: ", absl::StrJoin(way, " -> "),
+                                     "; each needs the next one's token, so none would ever come")};
   }
   return std::nullopt;
 }

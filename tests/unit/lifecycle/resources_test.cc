@@ -476,8 +476,8 @@ TEST_F(ResourcesTest, TokensThatNeedEachOtherAreRefused) {
   // With what is held.
   Hold(start + Exchange("b", Subject("s")));
   Hold("credentials:\n" + Exchange("a", Subject("b")));
-  EXPECT_TRUE(absl::StrContains(ErrorOf("credentials:\n" + Exchange("b", Subject("a"))),
-                                "b -> a -> b;"));
+  EXPECT_TRUE(
+      absl::StrContains(ErrorOf("credentials:\n" + Exchange("b", Subject("a"))), "b -> a -> b;"));
   // One token may serve many, on ways of any length.
   EXPECT_EQ(ErrorOf(start + Exchange("b", Subject("s")) + Exchange("c", Subject("b")) +
                     Exchange("a",
