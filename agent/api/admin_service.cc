@@ -11,6 +11,7 @@
 #include "agent/api/rotate_call.h"
 #include "agent/api/status_mapping.h"
 #include "agent/api/wiping_messages.h"
+#include "agent/base/error.h"
 #include "agent/base/ids.h"
 
 namespace keyturn::api {
@@ -27,6 +28,16 @@ template <class Response>
 uint64_t VersionOf(const Response&) {
   return 0;
 }
+
+// For calls that name their credential only in what they answer.
+void AddName(const absl::StatusOr<v1::FinishLoginResponse>& answer, audit::Event& event) {
+  if (answer.ok()) event.name = answer->name();
+  for (const auto& [key, value] : base::MetadataOf(answer.status())) {
+    if (key == "credential") event.name = value;
+  }
+}
+template <class Answer>
+void AddName(const Answer&, audit::Event&) {}
 
 }  // namespace
 
@@ -76,6 +87,7 @@ grpc::ServerUnaryReactor* AdminService::Call(grpc::CallbackServerContext* contex
     if (is_change) {
       event.result = absl::StatusCodeToString(answer.status().code());
       if (answer.ok()) event.version = VersionOf(*answer);
+      AddName(answer, event);
       audit.Record(event);
     }
     if (!handle.Claim()) return;

@@ -4,10 +4,9 @@
 // server about it; a key with its recipe's verify.
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "agent/base/error.h"
+#include "agent/lifecycle/attachment.h"
 #include "agent/lifecycle/keeper.h"
 #include "agent/lifecycle/oauth/token_request.h"
 
@@ -120,11 +119,18 @@ void SetTook(absl::Duration took, Response& response) {
   response.mutable_took()->set_nanos(static_cast<int32_t>(ts.tv_nsec));
 }
 
-// The word before the token in the Authorization header, as consumers are told to send it.
-std::string SchemeOf(const v1::OAuthSpec& spec) {
-  absl::string_view format = spec.attach().format();
-  if (absl::ConsumeSuffix(&format, " {value}") && !format.empty()) return std::string(format);
-  return spec.dpop() ? "DPoP" : "Bearer";
+// As consumers are told to send it.
+providers::TokenTrial TrialOf(const v1::CredentialSpec& spec, const base::CredentialValue& value) {
+  PublishedVersion version;
+  version.value = value;
+  SetAttachment(spec, version);
+  providers::TokenTrial trial;
+  trial.url = spec.oauth().test().url();
+  trial.access_token = *value.Primary();
+  trial.header = version.attach_header;
+  trial.header_value = HeaderValue(version.attach_format, *value.Primary());
+  if (const auto* key = value.Find("dpop_key"); key != nullptr) trial.dpop_key = *key;
+  return trial;
 }
 
 }  // namespace
@@ -178,7 +184,7 @@ void Keeper::TestToken(const std::string& name, Answer<Response> done) {
         oauth::HasLogin(state->record.spec) ? "keyturn login " : "keyturn show ", name);
     if (!oauth.test().url().empty()) {
       deps_.authorization_server.Try(
-          *std::move(server), oauth.test().url(), *value->Primary(), SchemeOf(oauth),
+          TrialOf(state->record.spec, *value),
           [again, done = std::move(done)](const absl::StatusOr<int>& status) mutable {
             done(ResponseOf(status, again));
           });

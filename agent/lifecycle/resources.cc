@@ -69,8 +69,11 @@ class Checker {
       if (absl::Status s = Provider(name, spec); !s.ok()) return s;
       if (absl::Status s = UsersOf(name, spec); !s.ok()) return s;
     }
-    for (const auto& [name, spec] : file.resources.credentials()) {
-      if (absl::Status s = Credential(name, spec); !s.ok()) return s;
+    // In a fixed order, so that of several mistakes the same one is said each time.
+    std::map<std::string, const v1::CredentialSpec*> credentials;
+    for (const auto& [name, spec] : file.resources.credentials()) credentials[name] = &spec;
+    for (const auto& [name, spec] : credentials) {
+      if (absl::Status s = Credential(name, *spec); !s.ok()) return s;
     }
     for (const auto& [name, spec] : file.resources.policies()) {
       if (absl::Status s = Policy(name, spec); !s.ok()) return s;
@@ -285,10 +288,16 @@ class Checker {
                                       "` does not go with `oauth`; tokens are refreshed before "
                                       "they expire"));
     }
-    const auto wrong =
-        oauth::CheckOAuth(name, spec.oauth(), {checks_.check_url, [this](const std::string& other) {
-                                                 return FindCredential(other) != nullptr;
-                                               }});
+    oauth::OAuthSurroundings surroundings;
+    surroundings.check_url = checks_.check_url;
+    surroundings.has_credential = [this](const std::string& other) {
+      return FindCredential(other) != nullptr;
+    };
+    surroundings.find_token = [this](const std::string& other) {
+      const v1::CredentialSpec* found = FindCredential(other);
+      return found == nullptr || !found->has_oauth() ? nullptr : &found->oauth();
+    };
+    const auto wrong = oauth::CheckOAuth(name, spec.oauth(), surroundings);
     return wrong.has_value() ? WrongToken(*places_, name, *wrong) : absl::OkStatus();
   }
 

@@ -37,6 +37,8 @@ struct Endpoints {
   std::string device;
   std::string revocation;
   std::string introspection;
+  // The server says that each address it sends a browser back to names it (RFC 9207 section 3).
+  bool names_itself = false;
 };
 
 // How Keyturn presents itself to the server.
@@ -145,6 +147,17 @@ struct IntrospectionReply {
   absl::Duration expires_in = absl::InfiniteDuration();
 };
 
+// How a token is presented to a service.
+struct TokenTrial {
+  std::string url;
+  base::Secret access_token;
+  // The header that carries it, and all that the header says.
+  std::string header = "Authorization";
+  base::Secret header_value;
+  // PEM of the key that the token is bound to (RFC 9449 section 7); empty: it is not.
+  base::Secret dpop_key;
+};
+
 class AuthorizationServer {
  public:
   using Done = absl::AnyInvocable<void(TokenReply)>;
@@ -158,7 +171,8 @@ class AuthorizationServer {
   // client is refused, FAILED_PRECONDITION when the server has no such endpoint or its metadata
   // names another issuer. Messages hold nothing of the remote side's text.
 
-  // The endpoints, those that were empty filled in.
+  // The endpoints, those that were empty filled in. Asks the issuer, if there is one, even when
+  // nothing is empty.
   virtual void Discover(ServerConfig server, Answer<Endpoints> done) = 0;
   virtual void StartDevice(ServerConfig server, std::vector<std::string> scopes,
                            Answer<DeviceReply> done) = 0;
@@ -169,8 +183,7 @@ class AuthorizationServer {
                           Answer<IntrospectionReply> done) = 0;
   // A GET with the token, as a service would make it: what `keyturn test` does. Answers the HTTP
   // status; UNAVAILABLE when no reply came.
-  virtual void Try(ServerConfig server, std::string url, base::Secret token, std::string token_type,
-                   Answer<int> done) = 0;
+  virtual void Try(TokenTrial trial, Answer<int> done) = 0;
 };
 
 }  // namespace keyturn::providers

@@ -247,6 +247,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
     reply.http_status = 200;
     reply.access_token = base::Secret(access);
     reply.expires_in = options.lifetime;
+    if (!request.server.dpop_key.empty()) reply.token_type = "DPoP";
     return reply;
   }
 
@@ -268,6 +269,9 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   std::map<std::string, int> in_flight;
   std::vector<std::string> revocations;
   std::optional<absl::StatusOr<int>> next_try;
+  std::string last_tried;
+  std::string last_tried_key;
+  bool names_itself = false;
   int requests = 0;
   int replays = 0;
   int most_in_flight = 0;
@@ -318,6 +322,8 @@ const std::vector<std::string>& FakeAuthorizationServer::issued() const { return
 const std::vector<std::string>& FakeAuthorizationServer::revocations() const {
   return server_->revocations;
 }
+std::string FakeAuthorizationServer::last_tried() const { return server_->last_tried; }
+std::string FakeAuthorizationServer::last_tried_key() const { return server_->last_tried_key; }
 void FakeAuthorizationServer::AnswerNextTry(absl::StatusOr<int> answer) {
   server_->next_try = std::move(answer);
 }
@@ -342,6 +348,7 @@ void FakeAuthorizationServer::SetGivesRefreshTokens(bool gives) {
 void FakeAuthorizationServer::SetDiscovery(absl::Status status) {
   server_->discovery = std::move(status);
 }
+void FakeAuthorizationServer::SetNamesItself(bool names) { server_->names_itself = names; }
 int FakeAuthorizationServer::polls() const { return server_->polls; }
 void FakeAuthorizationServer::SlowDownOnce() { server_->slow_down = true; }
 
@@ -349,6 +356,7 @@ void FakeAuthorizationServer::Discover(providers::ServerConfig server,
                                        Answer<providers::Endpoints> done) {
   absl::StatusOr<providers::Endpoints> answer = std::move(server.endpoints);
   if (answer->authorization.empty()) answer->authorization = answer->issuer + "/authorize";
+  answer->names_itself = server_->names_itself;
   if (!server_->discovery.ok()) answer = server_->discovery;
   server_->AnswerLater(std::move(done), answer);
 }
@@ -382,9 +390,11 @@ void FakeAuthorizationServer::Introspect(providers::ServerConfig, base::Secret t
   if (reply.active) reply.expires_in = found->second.expires - ServersNow(server_->clock);
   server_->AnswerLater(std::move(done), reply);
 }
-void FakeAuthorizationServer::Try(providers::ServerConfig, std::string, base::Secret token,
-                                  std::string, Answer<int> done) {
-  absl::StatusOr<int> answer = server_->Accepts(std::string(token.Reveal())) ? 200 : 401;
+void FakeAuthorizationServer::Try(providers::TokenTrial trial, Answer<int> done) {
+  server_->last_tried = absl::StrCat(trial.header, ": ", trial.header_value.Reveal());
+  server_->last_tried_key = std::string(trial.dpop_key.Reveal());
+  absl::StatusOr<int> answer =
+      server_->Accepts(std::string(trial.access_token.Reveal())) ? 200 : 401;
   if (server_->next_try) answer = *std::exchange(server_->next_try, std::nullopt);
   server_->AnswerLater(std::move(done), answer);
 }

@@ -63,8 +63,7 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
               absl::AnyInvocable<void(absl::Status)> done) override;
   void Introspect(providers::ServerConfig server, base::Secret token,
                   Answer<providers::IntrospectionReply> done) override;
-  void Try(providers::ServerConfig server, std::string url, base::Secret token,
-           std::string token_type, Answer<int> done) override;
+  void Try(providers::TokenTrial trial, Answer<int> done) override;
 
   // A person consents to an authorization request in their browser: the code it gets, which works
   // once, with this client, redirect address and verifier.
@@ -76,6 +75,8 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   void SetGivesRefreshTokens(bool gives);
   // Overrides the answer to Discover; at first OK with endpoints at the issuer.
   void SetDiscovery(absl::Status status);
+  // Whether its metadata says that it names itself in redirects (RFC 9207); it does not at first.
+  void SetNamesItself(bool names);
   // How often a device code was asked about.
   int polls() const;
   // The next poll is told to slow down.
@@ -91,6 +92,10 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   void SetRevocation(absl::Status status);
   // What the next Try is answered with; else 200 or 401, as Accepts says.
   void AnswerNextTry(absl::StatusOr<int> answer);
+  // The last Try as it was made, its header as `NAME: VALUE`.
+  std::string last_tried() const;
+  // The key that it was to be made with; empty: none.
+  std::string last_tried_key() const;
   void ForgetCallers();
 
   // Whether a service would take this access token now.

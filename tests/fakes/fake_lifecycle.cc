@@ -199,6 +199,7 @@ void FakeLifecycle::FinishLogin(v1::FinishLoginRequest request,
                                 lifecycle::Answer<v1::FinishLoginResponse> done) {
   v1::FinishLoginResponse response;
   response.set_version(1);
+  response.set_name("a/b");
   Answer(absl::StrCat("FinishLogin ", request.login_id()), std::move(response), std::move(done));
 }
 void FakeLifecycle::Revoke(v1::RevokeRequest request, lifecycle::Answer<v1::RevokeResponse> done) {

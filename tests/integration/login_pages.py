@@ -1,13 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Plays a person in a browser without one: follows redirects, keeps cookies, fills in forms.
 
-A Visitor belongs to one thread. It stops at addresses that begin with `stop_at`.
+A Visitor belongs to one thread. It stops at addresses that begin with `stop_at`. A ManualLogin is
+that person at a prompt of `keyturn login --manual`.
 """
 
 import html.parser
+import re
+import subprocess
 import urllib.parse
 
 import http_calls
+from processes import spawn
 
 _MAX_REDIRECTS = 15
 
@@ -73,3 +77,34 @@ class Visitor:
             method, form = "GET", None
             url = urllib.parse.urljoin(url, reply.headers["Location"])
         raise AssertionError("the pages redirect without end")
+
+
+class ManualLogin:
+    """`keyturn login NAME --manual`, as far as the address that it prints; oidc-provider's pages."""
+
+    def __init__(self, cli, name, *arguments):
+        self._process = spawn(cli.argv("login", name, "--manual", *arguments), env=cli.env,
+                              stdin=subprocess.PIPE)
+        found = None
+        while not found:
+            line = self._process.stderr.readline().decode()
+            if not line:
+                raise AssertionError("it ended without an address")
+            found = re.match(r"^  (http\S+)$", line.rstrip("\n"))
+        self.address = found.group(1)
+
+    def consent(self):
+        """The person consents; the address that the browser is sent back to."""
+        query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.address).query)
+        visitor = Visitor(stop_at=query["redirect_uri"][0])
+        visitor.open(self.address)
+        return visitor.log_in_and_consent()
+
+    def finish(self, redirected):
+        """Pastes the address; (exit code, output, errors) of the command."""
+        out, err = self._process.communicate(redirected.encode() + b"\n", timeout=30)
+        return self._process.returncode, out.decode(), err.decode()
+
+    def end(self):
+        self._process.kill()
+        self._process.communicate()

@@ -3,13 +3,12 @@
 headless Chromium, by hand and on another device; and what happens when something is not right."""
 
 import re
-import subprocess
 import urllib.parse
 
 import grpc_calls
 import resources
 from harness import *
-from login_pages import Visitor
+from login_pages import ManualLogin, Visitor
 
 _ADDRESS = re.compile(r"^  (http\S+)$")
 _USER_CODE = re.compile(r"^  ([A-Z0-9-]{8,12})$")
@@ -122,22 +121,9 @@ class LoginTest(_LoginTest):
         self.assertIn("nobody came back from the browser in time", result.stderr)
 
     def by_hand(self, change=lambda address: address):
-        login = spawn(self.cli.argv("login", "crm/token", "--manual", "-o", "json"),
-                      env=self.cli.env, stdin=subprocess.PIPE)
-        self.addCleanup(login.wait)
-        self.addCleanup(login.kill)
-        found = None
-        while not found:
-            line = login.stderr.readline().decode()
-            self.assertTrue(line, "it ended without an address")
-            found = _ADDRESS.match(line.rstrip("\n"))
-        address = found.group(1)
-        query = urllib.parse.parse_qs(urllib.parse.urlsplit(address).query)
-        visitor = Visitor(stop_at=query["redirect_uri"][0])
-        visitor.open(address)
-        redirected = visitor.log_in_and_consent()
-        out, err = login.communicate(change(redirected).encode() + b"\n", timeout=30)
-        return login.returncode, out.decode(), err.decode()
+        login = ManualLogin(self.cli, "crm/token", "-o", "json")
+        self.addCleanup(login.end)
+        return login.finish(change(login.consent()))
 
     def test_by_hand_the_address_comes_from_the_standard_input(self):
         self.apply()
@@ -153,7 +139,19 @@ class LoginTest(_LoginTest):
         self.assertEqual((1, ""), (code, out))
         self.assertIn("does not belong to this login", err)
         self.assertIn("LOGIN_MISMATCH", err)
+        self.assertRegex(self.cli.ok("history", "crm/token"), r"login +failed .*LOGIN_MISMATCH: ")
         self.assertEqual(0, self.provider.token_requests("authorization_code")["requests"])
+
+    def test_an_address_that_does_not_name_the_server_is_refused(self):
+        """This server's metadata promises `iss` (RFC 9207)."""
+        self.apply()
+        code, out, err = self.by_hand(lambda address: re.sub("&iss=[^&]+", "", address))
+        self.assertEqual((1, ""), (code, out))
+        self.assertIn("names no issuer", err)
+        self.assertIn("LOGIN_MISMATCH", err)
+        self.assertEqual(0, self.provider.token_requests("authorization_code")["requests"])
+        self.agent.wait_for_log(event="audit", method="FinishLogin", name="crm/token",
+                                result="INVALID_ARGUMENT")
 
     def test_a_token_bound_to_a_key_is_got_and_refreshed(self):
         self.apply(dpop=True)

@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/backoff.h"
+#include "agent/base/crash_point.h"
 #include "agent/base/error.h"
 #include "agent/lifecycle/oauth/authorization_url.h"
 #include "agent/lifecycle/oauth/login_outcome.h"
@@ -29,6 +30,13 @@ constexpr absl::Duration kIntervalMax = absl::Minutes(1);
 // long.
 constexpr uint32_t kCodeTries = 3;
 constexpr absl::Duration kCodeWait = absl::Seconds(10);
+
+// Errors say whose login it was: who finishes one knows it by its id only.
+absl::Status Named(const std::string& credential, const absl::Status& why) {
+  const std::string reason = base::ReasonOf(why);
+  return base::WithReason(why, reason.empty() ? "LOGIN_FAILED" : reason,
+                          {{"credential", credential}});
+}
 
 }  // namespace
 
@@ -63,6 +71,7 @@ void LoginSessions::Start(const std::string& name, const std::string& redirect_u
         "TOO_MANY_LOGINS"));
   }
   session.credential = name;
+  session.began_at = env_.clock.WallNow();
   session.spec = spec;
   session.device = device;
   session.redirect_uri = redirect_uri;
@@ -79,18 +88,19 @@ void LoginSessions::Start(const std::string& name, const std::string& redirect_u
                 OnDevice(id, std::move(reply), std::move(done));
               });
         });
-  } else if (spec.authorization_url().empty()) {
-    env_.server.Discover(
-        *std::move(server),
-        [this, id, done = std::move(done)](absl::StatusOr<providers::Endpoints> found) mutable {
-          env_.executor.Post(
-              [this, id, done = std::move(done), found = std::move(found)]() mutable {
-                OnEndpoints(id, std::move(found), std::move(done));
-              });
-        });
-  } else {
-    OnEndpoints(id, server->endpoints, std::move(done));
+    return;
   }
+  const providers::Endpoints stated = server->endpoints;
+  if (stated.issuer.empty()) return OnEndpoints(id, stated, std::move(done));
+  env_.server.Discover(*std::move(server), [this, id, stated, done = std::move(done)](
+                                               absl::StatusOr<providers::Endpoints> found) mutable {
+    env_.executor.Post(
+        [this, id, stated, done = std::move(done), found = std::move(found)]() mutable {
+          // Then only what the metadata says beside the addresses is missed.
+          if (!found.ok() && !stated.authorization.empty()) found = std::move(stated);
+          OnEndpoints(id, std::move(found), std::move(done));
+        });
+  });
 }
 
 void LoginSessions::OnEndpoints(const std::string& id,
@@ -107,6 +117,7 @@ void LoginSessions::OnEndpoints(const std::string& id,
                      std::move(done));
   }
   const v1::OAuthSpec& spec = state->record.spec.oauth();
+  session->names_itself = endpoints->names_itself;
   session->state = NewUnguessable(env_.random);
   AuthorizationAsk ask;
   ask.endpoint = endpoints->authorization;
@@ -187,6 +198,13 @@ absl::Status LoginSessions::ReadCode(Session& session, const base::Secret& redir
         "the address does not belong to this login (its state differs): it is from an earlier one, "
         "or somebody tried to slip in another account; begin the login again");
   }
+  if (said->issuer.empty() && session.names_itself) {
+    return WrongRedirect(
+        "the address names no issuer (its iss is missing), though the server's metadata promises "
+        "one in every address: another server sent it, or it was cut short; begin the login again "
+        "and copy the address whole. If that server never sends iss, its metadata is wrong: state "
+        "authorization_url and token_url instead of issuer");
+  }
   if (!said->issuer.empty() && !session.issuer.empty() && said->issuer != session.issuer) {
     return WrongRedirect(absl::StrCat("another server answered than the one asked (its iss is not ",
                                       session.issuer,
@@ -227,9 +245,11 @@ void LoginSessions::Exchange(const std::string& id) {
   }
   session.phase = Phase::kExchanging;
   env_.server.Request(*std::move(request), [this, id](TokenReply reply) {
+    base::CrashPoint("login:after_reply");
     env_.executor.Post(
         [this, id, reply = std::move(reply)]() mutable { OnReply(id, std::move(reply)); });
   });
+  base::CrashPoint("login:after_send");
 }
 
 void LoginSessions::OnReply(const std::string& id, TokenReply reply) {
@@ -280,6 +300,7 @@ void LoginSessions::OnStored(const std::string& id, const std::vector<std::strin
   if (!version.ok()) return Decide(id, version.status());
   const CredentialState& state = *env_.ledger.Find(session->credential);
   v1::FinishLoginResponse response;
+  response.set_name(session->credential);
   response.set_version(*version);
   if (const store::VersionRecord* current = state.Current()) {
     response.mutable_expires_at()->set_seconds(absl::ToUnixSeconds(current->expires_at));
@@ -295,6 +316,10 @@ void LoginSessions::OnStored(const std::string& id, const std::vector<std::strin
 
 void LoginSessions::Decide(const std::string& id, absl::StatusOr<v1::FinishLoginResponse> outcome) {
   Session& session = sessions_.at(id);
+  if (!outcome.ok() && session.phase != Phase::kDecided) {
+    NoteFailure(session, outcome.status());
+    outcome = Named(session.credential, outcome.status());
+  }
   if (!session.waiter) {
     session.phase = Phase::kDecided;
     session.outcome = std::move(outcome);
@@ -314,7 +339,30 @@ void LoginSessions::Expire(const std::string& id) {
   session->expired = true;
   // What the server may be granting at this moment is not thrown away.
   if (session->phase == Phase::kExchanging) return;
+  if (session->phase == Phase::kOpen) NoteFailure(*session, LoginExpired());
   End(id, LoginExpired());
+}
+
+void LoginSessions::NoteFailure(const Session& session, const absl::Status& why) {
+  if (env_.ledger.Find(session.credential) == nullptr) return;
+  // What to do about it is for the moment; what it was is for later.
+  const std::string message(why.message());
+  const std::string reason = base::ReasonOf(why);
+  store::Transaction transaction;
+  env_.ledger.AddHistory(transaction,
+                         {.credential = session.credential,
+                          .at = env_.clock.WallNow(),
+                          .started_at = session.began_at,
+                          .what = "login",
+                          .outcome = "failed",
+                          .version = 0,
+                          .detail = absl::StrCat(reason.empty() ? "LOGIN_FAILED" : reason, ": ",
+                                                 message.substr(0, message.find(';')))});
+  // Nothing depends on it; the person is told in any case.
+  if (const absl::Status lost = env_.ledger.Commit(transaction); !lost.ok()) {
+    env_.log.Write(observe::Level::kWarning, "login_not_in_history",
+                   {{"credential", session.credential}, {"detail", std::string(lost.message())}});
+  }
 }
 
 void LoginSessions::End(const std::string& id, const absl::Status& why) {
@@ -322,7 +370,7 @@ void LoginSessions::End(const std::string& id, const absl::Status& why) {
   sessions_.erase(id);
   env_.executor.Cancel(session.expiry);
   env_.executor.Cancel(session.poll);
-  if (session.waiter) session.waiter(why);
+  if (session.waiter) session.waiter(Named(session.credential, why));
 }
 
 void LoginSessions::Drop(const std::string& name) {

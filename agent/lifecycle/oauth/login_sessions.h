@@ -54,6 +54,9 @@ class LoginSessions {
     bool device = false;
     std::string redirect_uri;
     std::string issuer;  // empty: not known
+    // The server has said that every redirect carries its issuer (RFC 9207).
+    bool names_itself = false;
+    absl::Time began_at;
     base::Secret state;
     base::Secret verifier;
     base::Secret code;
@@ -85,6 +88,8 @@ class LoginSessions {
                 absl::StatusOr<uint64_t> version);
   void Decide(const std::string& id, absl::StatusOr<v1::FinishLoginResponse> outcome);
   void Expire(const std::string& id);
+  // A line in the credential's history.
+  void NoteFailure(const Session& session, const absl::Status& why);
   void End(const std::string& id, const absl::Status& why);
   // Null when the login is over.
   Session* Find(const std::string& id);

@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "agent/base/duration_text.h"
+#include "agent/lifecycle/oauth/token_circle.h"
 
 namespace keyturn::lifecycle::oauth {
 namespace {
@@ -457,6 +458,9 @@ Mistake CheckOAuth(const std::string& name, const v1::OAuthSpec& spec,
   if (Mistake wrong = GrantNeeds(spec)) return wrong;
   if (Mistake wrong = Keys(spec)) return wrong;
   if (Mistake wrong = Secrets(name, spec, surroundings)) return wrong;
+  if (surroundings.find_token) {
+    if (Mistake wrong = CheckCircle(name, spec, surroundings.find_token)) return wrong;
+  }
   if (Mistake wrong = Binding(spec)) return wrong;
   if (Mistake wrong = Durations(spec)) return wrong;
   if (Mistake wrong = Texts(spec)) return wrong;

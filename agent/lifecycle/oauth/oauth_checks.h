@@ -20,6 +20,8 @@ struct OAuthSurroundings {
   // Whether the agent may call this URL at all.
   std::function<absl::Status(absl::string_view url)> check_url;
   std::function<bool(const std::string& name)> has_credential;
+  // What another token is to be like; null for what is none.
+  std::function<const v1::OAuthSpec*(const std::string& name)> find_token = nullptr;
 };
 
 // `name`: the credential's own.

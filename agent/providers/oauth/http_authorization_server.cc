@@ -225,12 +225,8 @@ void HttpAuthorizationServer::Request(TokenRequest request, Done done) {
 }
 
 void HttpAuthorizationServer::Discover(ServerConfig server, Answer<Endpoints> done) {
-  const Endpoints& stated = server.endpoints;
-  const bool all_stated = !stated.token.empty() && !stated.authorization.empty() &&
-                          !stated.device.empty() && !stated.revocation.empty() &&
-                          !stated.introspection.empty();
   core_->Resolve(
-      server, !all_stated,
+      server, /*wanted=*/true,
       [core = core_, done = std::move(done)](DiscoveryOutcome outcome,
                                              Endpoints endpoints) mutable {
         absl::StatusOr<Endpoints> answer = std::move(endpoints);
@@ -292,23 +288,21 @@ void HttpAuthorizationServer::Introspect(ServerConfig server, base::Secret token
       });
 }
 
-void HttpAuthorizationServer::Try(ServerConfig server, std::string url, base::Secret token,
-                                  std::string token_type, Answer<int> done) {
-  const bool bound = absl::EqualsIgnoreCase(token_type, "DPoP") && !server.dpop_key.empty();
-  auto build = [url = std::move(url), token, bound,
+void HttpAuthorizationServer::Try(TokenTrial trial, Answer<int> done) {
+  auto build = [url = std::move(trial.url), header = std::move(trial.header),
+                value = std::move(trial.header_value),
                 timeout = core_->options.timeout]() -> absl::StatusOr<net::HttpRequest> {
     net::HttpRequest http;
     http.url = url;
     http.timeout = timeout;
     http.max_reply_bytes = kTryReplyBytesMax;
-    std::string header = absl::StrCat(bound ? "DPoP " : "Bearer ", token.Reveal());
-    http.headers.emplace_back("Authorization", base::Secret::Take(header));
+    http.headers.emplace_back(header, value);
     return http;
   };
   core_->exchange->Send(
       {.build = std::move(build),
-       .key = bound ? std::move(server.dpop_key) : base::Secret(),
-       .access_token = bound ? std::move(token) : base::Secret(),
+       .key = std::move(trial.dpop_key),
+       .access_token = std::move(trial.access_token),
        .done = [done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
          if (!result.ok()) {
            done(absl::FailedPreconditionError("the request could not be signed"));

@@ -37,8 +37,7 @@ class HttpAuthorizationServer final : public AuthorizationServer {
               absl::AnyInvocable<void(absl::Status)> done) override;
   void Introspect(ServerConfig server, base::Secret token,
                   Answer<IntrospectionReply> done) override;
-  void Try(ServerConfig server, std::string url, base::Secret token, std::string token_type,
-           Answer<int> done) override;
+  void Try(TokenTrial trial, Answer<int> done) override;
 
  private:
   struct Core;

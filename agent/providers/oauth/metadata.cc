@@ -67,6 +67,9 @@ MetadataReading ReadMetadata(const base::Secret& body, const std::string& issuer
   const auto url = net::ParseUrl(issuer);
   const bool http_too = url.ok() && url->scheme == "http";
   ReadEndpoints(*tree, http_too, egress, metadata.endpoints);
+  const auto names_itself = tree->find("authorization_response_iss_parameter_supported");
+  metadata.endpoints.names_itself =
+      names_itself != tree->end() && names_itself->is_boolean() && names_itself->get<bool>();
   const auto aliases = tree->find("mtls_endpoint_aliases");
   if (aliases != tree->end() && aliases->is_object()) {
     ReadEndpoints(*aliases, http_too, egress, metadata.with_certificate);
@@ -80,6 +83,7 @@ void FillIn(const ServerMetadata& metadata, bool with_certificate, Endpoints& st
     if (url.empty() && with_certificate) url = metadata.with_certificate.*member;
     if (url.empty()) url = metadata.endpoints.*member;
   }
+  stated.names_itself = metadata.endpoints.names_itself;
 }
 
 }  // namespace keyturn::providers

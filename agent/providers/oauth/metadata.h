@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The metadata of authorization servers: where it lies and what it says (RFC 8414, OpenID Connect
-// Discovery 1.0, RFC 8705 section 5). Pure; takes hostile input.
+// Discovery 1.0, RFC 8705 section 5, RFC 9207). Pure; takes hostile input.
 #pragma once
 
 #include <string>
@@ -31,7 +31,7 @@ enum class MetadataReading { kGood, kUnreadable, kOtherIssuer };
 MetadataReading ReadMetadata(const base::Secret& body, const std::string& issuer,
                              const net::EgressRules& egress, ServerMetadata& metadata);
 
-// Puts the metadata's endpoints where `stated` has none.
+// Puts the metadata's endpoints where `stated` has none, and what it says of itself.
 void FillIn(const ServerMetadata& metadata, bool with_certificate, Endpoints& stated);
 
 }  // namespace keyturn::providers

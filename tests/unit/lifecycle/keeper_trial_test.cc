@@ -5,9 +5,12 @@
 
 #include <optional>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "agent/base/error.h"
 #include "agent/lifecycle/keeper.h"
 #include "tests/fakes/crypto_ready.h"
@@ -64,6 +67,34 @@ TEST_F(KeeperTrialTest, ATokenIsTriedAtTheConfiguredAddress) {
   EXPECT_EQ(response->http_status(), 200);
   EXPECT_EQ(response->cause(), "");
   EXPECT_GT(response->took().nanos(), 0);
+}
+
+TEST_F(KeeperTrialTest, ATokenIsSentAsItsConsumersSendIt) {
+  Token(", test: { url: https://h/me }");
+  ASSERT_TRUE(Try("t").ok());
+  EXPECT_EQ(house_.endpoint.last_tried(), "Authorization: Bearer " + house_.Published("t"));
+  EXPECT_EQ(house_.endpoint.last_tried_key(), "");
+  for (const auto& [attach, sent] : std::vector<std::pair<std::string, std::string>>{
+           {"{ header: x-api-key, format: \"{value}\" }", "x-api-key: %"},
+           {"{ header: X-Token }", "X-Token: %"},
+           {"{ header: Authorization, format: \"Zoho-oauthtoken {value}\" }",
+            "Authorization: Zoho-oauthtoken %"},
+           {"{ format: \"token {value}\" }", "Authorization: token %"},
+           {"{ header: X-Auth, format: \"{token_type} {value};v=1\" }", "X-Auth: Bearer %;v=1"}}) {
+    Token(absl::StrCat(", test: { url: https://h/me }, attach: ", attach));
+    const std::string token = house_.Published("t");  // another one is on its way after a change
+    const auto response = Try("t");
+    ASSERT_TRUE(response.ok()) << response.status();
+    EXPECT_EQ(response->outcome(), "accepted");
+    EXPECT_EQ(house_.endpoint.last_tried(), absl::StrReplaceAll(sent, {{"%", token}}));
+  }
+}
+
+TEST_F(KeeperTrialTest, ABoundTokenIsSentWithAProofOfItsKey) {
+  Token(", dpop: true, test: { url: https://h/me }");
+  ASSERT_TRUE(Try("t").ok());
+  EXPECT_EQ(house_.endpoint.last_tried(), "Authorization: DPoP " + house_.Published("t"));
+  EXPECT_TRUE(absl::StrContains(house_.endpoint.last_tried_key(), "PRIVATE KEY"));
 }
 
 TEST_F(KeeperTrialTest, EveryAnswerIsExplained) {

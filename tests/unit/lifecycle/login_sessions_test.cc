@@ -82,6 +82,26 @@ class LoginTest : public testing::Test {
         kUri, "?code=", house_.endpoint.Consent("app", kUri, Param(url, "code_challenge")),
         "&state=", Param(url, "state"));
   }
+  // `OUTCOME DETAIL` of what happened last.
+  std::string LastHistory() {
+    v1::HistoryRequest request;
+    request.set_name("crm/token");
+    request.set_limit(1);
+    std::string last;
+    house_.keeper().History(request, [&](const absl::StatusOr<v1::HistoryResponse>& history) {
+      if (!history.ok() || history->entries().empty()) return;
+      const v1::HistoryEntry& entry = history->entries(0);
+      last = absl::StrCat(entry.what(), " ", entry.outcome(), " ", entry.detail());
+    });
+    house_.Advance(absl::ZeroDuration());
+    return last;
+  }
+  static std::string Named(const Finished& finished) {
+    for (const auto& [key, value] : base::MetadataOf(finished.status())) {
+      if (key == "credential") return value;
+    }
+    return "";
+  }
   static std::string Reason(const Finished& finished) { return base::ReasonOf(finished.status()); }
   std::string Now() { return house_.Published("crm/token"); }
 
@@ -151,6 +171,78 @@ TEST_F(LoginTest, TheRightIssuerIsAccepted) {
   EXPECT_TRUE(
       FinishNow(started->login_id(), Consent(*started) + "&iss=https%3A%2F%2Fcrm.example.com")
           .ok());
+}
+
+// RFC 9207 section 2.4.
+TEST_F(LoginTest, ARedirectWithoutTheIssuerThatTheServerPromisesIsRefused) {
+  for (const char* more : {"", "      authorization_url: https://crm.example.com/a\n"}) {
+    Use("authorization_code", more);
+    house_.endpoint.SetNamesItself(true);
+    const int before = house_.endpoint.requests();
+    for (const bool consents : {true, false}) {
+      const Started unnamed = Start();
+      ASSERT_TRUE(unnamed.ok()) << unnamed.status();
+      const Finished finished =
+          FinishNow(unnamed->login_id(),
+                    consents ? Consent(*unnamed)
+                             : absl::StrCat(kUri, "?error=access_denied&state=",
+                                            Param(unnamed->authorization_url(), "state")));
+      EXPECT_TRUE(absl::IsInvalidArgument(finished.status())) << finished.status();
+      EXPECT_EQ(Reason(finished), "LOGIN_MISMATCH");
+      EXPECT_TRUE(absl::StrContains(finished.status().message(), "names no issuer"))
+          << finished.status();
+    }
+    EXPECT_EQ(house_.endpoint.requests(), before);
+    Started started = Start();
+    ASSERT_TRUE(started.ok()) << started.status();
+    const std::string good = Consent(*started) + "&iss=https%3A%2F%2Fcrm.example.com";
+    EXPECT_TRUE(FinishNow(started->login_id(), good).ok());
+    house_.endpoint.SetNamesItself(false);
+    started = Start();
+    EXPECT_TRUE(FinishNow(started->login_id(), Consent(*started)).ok());
+  }
+}
+
+TEST_F(LoginTest, StatedAddressesNeedNoMetadata) {
+  Use("authorization_code", "      authorization_url: https://crm.example.com/a\n");
+  house_.endpoint.SetDiscovery(absl::UnavailableError("no metadata"));
+  const Started started = Start();
+  ASSERT_TRUE(started.ok()) << started.status();
+  EXPECT_TRUE(absl::StartsWith(started->authorization_url(), "https://crm.example.com/a?"));
+  EXPECT_TRUE(FinishNow(started->login_id(), Consent(*started)).ok());
+}
+
+TEST_F(LoginTest, ALoginThatFailedIsInTheHistoryAndNamesItsCredential) {
+  Use("authorization_code");
+  const auto fail = [&](const std::string& address_tail, bool consent) {
+    const Started started = Start();
+    const std::string state = Param(started->authorization_url(), "state");
+    const Finished finished =
+        FinishNow(started->login_id(),
+                  consent ? Consent(*started) : absl::StrCat(kUri, address_tail, "&state=", state));
+    EXPECT_EQ(Named(finished), "crm/token") << finished.status();
+    const std::string last = LastHistory();
+    EXPECT_FALSE(absl::StrContains(last, state)) << last;
+    EXPECT_FALSE(absl::StrContains(last, "hush")) << last;
+    return last;
+  };
+  EXPECT_EQ(fail("?error=access_denied", false),
+            "login failed LOGIN_DENIED: the person or the server denied consent");
+  EXPECT_TRUE(absl::StartsWith(fail("?code=hush", false),
+                               "login failed LOGIN_REFUSED: the server does not accept the code"));
+  EXPECT_TRUE(absl::StartsWith(fail("?code=hush&state=x", false), "login failed LOGIN_MISMATCH: "));
+  house_.endpoint.InjectNext({TokenFault::Kind::kRefuseClient});
+  EXPECT_EQ(fail("", true),
+            "login failed LOGIN_REFUSED: the server refuses the client (invalid_client)");
+  const Started forgotten = Start();
+  house_.Advance(absl::Minutes(10));
+  EXPECT_EQ(LastHistory(), "login failed LOGIN_EXPIRED: nobody consented in time");
+  // And one that worked is one line, with the name for the audit.
+  const Started good = Start();
+  const Finished finished = FinishNow(good->login_id(), Consent(*good));
+  ASSERT_TRUE(finished.ok());
+  EXPECT_EQ(finished->name(), "crm/token");
+  EXPECT_EQ(LastHistory(), "login succeeded ");
 }
 
 TEST_F(LoginTest, WhatTheServerSaysInTheBrowserIsExplained) {
@@ -392,6 +484,32 @@ TEST_F(LoginTest, DeniedAndForgottenDevicesAreToldApart) {
   ASSERT_TRUE(answer->has_value());
   EXPECT_TRUE(absl::IsDeadlineExceeded((*answer)->status())) << (*answer)->status();
   EXPECT_EQ(Reason(**answer), "LOGIN_EXPIRED");
+}
+
+TEST_F(LoginTest, ADevicesFailureIsInTheHistoryOnce) {
+  Use("device_code");
+  const auto entries = [&] {
+    v1::HistoryRequest request;
+    request.set_name("crm/token");
+    std::vector<std::string> all;
+    house_.keeper().History(request, [&](const absl::StatusOr<v1::HistoryResponse>& history) {
+      for (const auto& entry : history->entries()) {
+        all.push_back(absl::StrCat(entry.what(), " ", entry.outcome(), " ", entry.detail()));
+      }
+    });
+    house_.Advance(absl::ZeroDuration());
+    return all;
+  };
+  const std::string denied = "login failed LOGIN_DENIED: the person or the server denied consent";
+  ASSERT_TRUE(Start("").ok());
+  house_.endpoint.DecideDevices(false);
+  house_.Advance(absl::Minutes(6));  // nobody asks, and it runs out
+  EXPECT_EQ(entries(), std::vector<std::string>{denied});
+  const Started started = Start("");
+  house_.endpoint.DecideDevices(false);
+  house_.Advance(absl::Minutes(1));
+  EXPECT_EQ(Named(FinishNow(started->login_id(), "")), "crm/token");
+  EXPECT_EQ(entries(), (std::vector<std::string>{denied, denied}));
 }
 
 TEST_F(LoginTest, ADeviceHasNoAddressAndABrowserHasOne) {

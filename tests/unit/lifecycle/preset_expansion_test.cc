@@ -182,6 +182,32 @@ TEST(PresetExpansion, MapsAreMergedAndQuirksFieldByField) {
   EXPECT_EQ(zoho.attach().format(), "");  // and so is how a token is attached
 }
 
+TEST(PresetExpansion, WhatAPresetTurnsOnCanBeTurnedOff) {
+  auto preset = providers::ReadPreset(
+      "preset: mine\ntitle: Mine\ndocs: https://h\ngrants: [authorization_code]\n"
+      "oauth: { grant: authorization_code, token_url: https://h/t, authorization_url: https://h/a, "
+      "dpop: true, introspect: true, quirks: { no_pkce: true } }\n",
+      "mine.yaml");
+  ASSERT_TRUE(preset.ok()) << preset.status();
+  providers::Presets presets;
+  presets.Add(*std::move(preset));
+  v1::OAuthSpec spec = Spec("preset: mine\n");
+  ASSERT_FALSE(Expand(presets, spec).has_value());
+  EXPECT_TRUE(spec.dpop() && spec.introspect() && spec.quirks().no_pkce());
+  spec = Spec("preset: mine\ndpop: false\nintrospect: false\nquirks: { no_pkce: false }\n");
+  ASSERT_FALSE(Expand(presets, spec).has_value());
+  EXPECT_FALSE(spec.dpop() || spec.introspect() || spec.quirks().no_pkce());
+  // Also when what is exported is applied again.
+  v1::OAuthSpec again = Spec(base::ToYaml(spec));
+  EXPECT_TRUE(MessageDifferencer::Equals(spec, again));
+  ASSERT_FALSE(Expand(presets, again).has_value());
+  EXPECT_TRUE(MessageDifferencer::Equals(spec, again));
+  // And over the disk.
+  v1::OAuthSpec stored;
+  ASSERT_TRUE(stored.ParseFromString(spec.SerializeAsString()));
+  EXPECT_TRUE(stored.has_dpop() && stored.has_introspect() && stored.quirks().has_no_pkce());
+}
+
 TEST(PresetExpansion, AnotherGrantTakesOnlyWhatFitsIt) {
   const v1::OAuthSpec spec = Expanded(absl::StrCat(kKeycloak, "grant: client_credentials\n"));
   EXPECT_EQ(spec.authorization_url(), "");

@@ -433,5 +433,58 @@ TEST_F(ResourcesTest, ExportGivesBackWhatWasApplied) {
   EXPECT_EQ(all.credentials().at("a").rotate().every().seconds(), 86400);
 }
 
+// A token whose exchange needs what these references say.
+std::string Exchange(const std::string& name, const std::string& refs) {
+  return absl::StrCat("  ", name,
+                      ":\n    oauth: { token_url: \"https://x\", grant: token_exchange, client_id: "
+                      "c, ",
+                      refs, " }\n");
+}
+std::string Subject(const std::string& of) {
+  return absl::StrCat("client_auth: none, exchange: { subject_token: { credential: ", of, " } }");
+}
+
+TEST_F(ResourcesTest, TokensThatNeedEachOtherAreRefused) {
+  const std::string start = "credentials:\n  s: { static: {} }\n";
+  const auto wrong = [&](const std::string& yaml, const std::string& field,
+                         const std::string& cycle) {
+    const std::string error = ErrorOf(start + yaml);
+    EXPECT_TRUE(absl::StrContains(error, field)) << error;
+    EXPECT_TRUE(absl::StrContains(error, cycle + ";")) << error;
+  };
+  wrong(Exchange("a", Subject("b")) + Exchange("b", Subject("a")), "a.oauth.exchange.subject_token",
+        "a -> b -> a");
+  wrong(Exchange("a", Subject("b")) + Exchange("b", Subject("c")) + Exchange("c", Subject("a")),
+        "a.oauth.exchange.subject_token", "a -> b -> c -> a");
+  // Whatever the token is needed for.
+  wrong(Exchange("a",
+                 "client_auth: none, exchange: { subject_token: { credential: s }, actor_token: { "
+                 "credential: b } }") +
+            Exchange("b",
+                     "client_secret: { credential: a }, exchange: { subject_token: { credential: s "
+                     "} }"),
+        "a.oauth.exchange.actor_token", "a -> b -> a");
+  wrong(Exchange("a", Subject("b")) +
+            "  b:\n    oauth: { token_url: \"https://x\", grant: jwt_bearer, client_auth: none, "
+            "assertion: { token: { credential: a } } }\n",
+        "a.oauth.exchange.subject_token", "a -> b -> a");
+  // What is not on the circle is not blamed.
+  const std::string beside = ErrorOf(start + Exchange("a", Subject("b")) +
+                                     Exchange("b", Subject("c")) + Exchange("c", Subject("b")));
+  EXPECT_TRUE(absl::StrContains(beside, "b.oauth.exchange.subject_token")) << beside;
+  EXPECT_TRUE(absl::StrContains(beside, "b -> c -> b;")) << beside;
+  // With what is held.
+  Hold(start + Exchange("b", Subject("s")));
+  Hold("credentials:\n" + Exchange("a", Subject("b")));
+  EXPECT_TRUE(
+      absl::StrContains(ErrorOf("credentials:\n" + Exchange("b", Subject("a"))), "b -> a -> b;"));
+  // One token may serve many, on ways of any length.
+  EXPECT_EQ(ErrorOf(start + Exchange("b", Subject("s")) + Exchange("c", Subject("b")) +
+                    Exchange("a",
+                             "client_auth: none, exchange: { subject_token: { credential: b }, "
+                             "actor_token: { credential: c } }")),
+            "");
+}
+
 }  // namespace
 }  // namespace keyturn::lifecycle

@@ -107,11 +107,10 @@ class HttpAuthorizationServerTest : public testing::Test {
     return Get<IntrospectionReply>(
         [&](auto done) { server_.Introspect(config, base::Secret("at"), std::move(done)); });
   }
-  absl::StatusOr<int> Try(ServerConfig config, const std::string& type) {
-    return Get<int>([&](auto done) {
-      server_.Try(config, "https://api.example.com/me?x=1", base::Secret("at"), type,
-                  std::move(done));
-    });
+  absl::StatusOr<int> Try(TokenTrial trial) {
+    trial.url = "https://api.example.com/me?x=1";
+    trial.access_token = base::Secret("at");
+    return Get<int>([&](auto done) { server_.Try(std::move(trial), std::move(done)); });
   }
   absl::Status Revoke(ServerConfig config) {
     std::optional<absl::Status> got;
@@ -601,6 +600,25 @@ TEST_F(HttpAuthorizationServerTest, DiscoverTellsWhatThereIs) {
   EXPECT_EQ(found->token, "https://m.example.com/token");
 }
 
+// RFC 9207 section 3.
+TEST_F(HttpAuthorizationServerTest, DiscoverTellsWhetherTheServerNamesItself) {
+  constexpr char kNames[] = R"(,"authorization_response_iss_parameter_supported":)";
+  for (const auto& [value, names] :
+       std::vector<std::pair<std::string, bool>>{{"true", true}, {"false", false},
+                                                 {R"("true")", false}, {"1", false}}) {
+    Serve({{kOAuthDocument, Document(absl::StrCat(kNames, value))}});
+    clock_.Advance(absl::Hours(2));  // what was kept is too old
+    ServerConfig config = Issuer();
+    // Nothing is missing, but the question is not answered either.
+    config.endpoints.token = config.endpoints.authorization = config.endpoints.device =
+        config.endpoints.revocation = config.endpoints.introspection = "https://as.example.com/x";
+    const auto found = Discover(config);
+    ASSERT_TRUE(found.ok()) << found.status();
+    EXPECT_EQ(found->names_itself, names) << value;
+    EXPECT_EQ(found->authorization, "https://as.example.com/x");
+  }
+}
+
 TEST_F(HttpAuthorizationServerTest, DiscoverSaysWhyNot) {
   Serve({});
   EXPECT_TRUE(absl::IsFailedPrecondition(Discover(Issuer()).status()));
@@ -742,11 +760,11 @@ TEST_F(HttpAuthorizationServerTest, EndpointsBesideAreDiscoveredOrMissing) {
   EXPECT_TRUE(absl::IsFailedPrecondition(Revoke(config))) << "nothing to sign with";
 }
 
-TEST_F(HttpAuthorizationServerTest, TryPresentsABearerToken) {
+TEST_F(HttpAuthorizationServerTest, TryPresentsATokenAsItIsTold) {
   Answer(403, "");
-  ServerConfig config = Request().server;
-  config.dpop_key = NewProofKey().value();
-  const auto status = Try(config, "");
+  TokenTrial trial;
+  trial.header_value = base::Secret("Bearer at");
+  const auto status = Try(trial);
   ASSERT_TRUE(status.ok()) << status.status();
   EXPECT_EQ(*status, 403);
   const Sent& sent = http_.requests().back();
@@ -756,7 +774,13 @@ TEST_F(HttpAuthorizationServerTest, TryPresentsABearerToken) {
   EXPECT_EQ(sent.Header("DPoP"), "") << "the token is not bound";
   http_.SetHandler(
       [](const Sent&) { return ScriptedHttpClient::Failed(net::Delivery::kNotSent, "dns"); });
-  EXPECT_TRUE(absl::IsUnavailable(Try(config, "Bearer").status()));
+  EXPECT_TRUE(absl::IsUnavailable(Try(trial).status()));
+  Answer(200, "");
+  trial.header = "x-api-key";
+  trial.header_value = base::Secret("at");
+  ASSERT_TRUE(Try(trial).ok());
+  EXPECT_EQ(http_.requests().back().Header("x-api-key"), "at");
+  EXPECT_EQ(http_.requests().back().Header("Authorization"), "");
 }
 
 TEST_F(HttpAuthorizationServerTest, TryPresentsABoundTokenWithItsProof) {
@@ -766,21 +790,23 @@ TEST_F(HttpAuthorizationServerTest, TryPresentsABoundTokenWithItsProof) {
     return ScriptedHttpClient::Reply(
         401, "", {{"dpop-nonce", "n"}, {"www-authenticate", R"(DPoP error="use_dpop_nonce")"}});
   });
-  ServerConfig config = Request().server;
-  config.dpop_key = NewProofKey().value();
-  const auto status = Try(config, "DPoP");
+  TokenTrial trial;
+  trial.header_value = base::Secret("DPoP at");
+  trial.dpop_key = NewProofKey().value();
+  const auto status = Try(trial);
   ASSERT_TRUE(status.ok());
   EXPECT_EQ(*status, 200);
   EXPECT_EQ(http_.requests().size(), 2U);
   const Sent& sent = http_.requests().back();
   EXPECT_EQ(sent.Header("Authorization"), "DPoP at");
   const SignedToken proof = SignedToken::Parse(sent.Header("DPoP"));
-  EXPECT_TRUE(proof.VerifiedBy(TestKey::OfPem(config.dpop_key)));
+  EXPECT_TRUE(proof.VerifiedBy(TestKey::OfPem(trial.dpop_key)));
   EXPECT_EQ(proof.claims.at("htm"), "GET");
   EXPECT_EQ(proof.claims.at("htu"), "https://api.example.com/me");
-  EXPECT_EQ(proof.claims.at("ath").get<std::string>().size(), 43U);
-  config.dpop_key = base::Secret("no key");
-  EXPECT_TRUE(absl::IsFailedPrecondition(Try(config, "DPoP").status()));
+  // BASE64URL(SHA256("at")), RFC 9449 section 4.2.
+  EXPECT_EQ(proof.claims.at("ath"), "sda5G2fCr6XjIpiNlGJjjTVN34oe9526mH-BXCK0uu4");
+  trial.dpop_key = base::Secret("no key");
+  EXPECT_TRUE(absl::IsFailedPrecondition(Try(trial).status()));
 }
 
 TEST_F(HttpAuthorizationServerTest, ExchangesOutliveTheObject) {
