@@ -67,6 +67,14 @@ class WireHouse {
     Advance(absl::ZeroDuration());
   }
 
+  void Put(const std::string& name, const std::string& value) {
+    v1::PutRequest request;
+    request.set_name(name);
+    request.add_fields()->set_value(value);
+    keeper_->Put(request, [](const auto& r) { ASSERT_TRUE(r.ok()) << r.status(); });
+    Advance(absl::ZeroDuration());
+  }
+
   fakes::SimulatedClock clock;
   fakes::TestStore store;
   fakes::RecordingLog log;
@@ -106,11 +114,15 @@ net::HttpResult Token(const std::string& type) {
 class BoundTokensTest : public testing::Test {
  protected:
   void Use(const std::string& more = "") {
+    Begin(more);
+    house_.Advance(absl::Seconds(1));
+  }
+  // No further than to the first thing that takes time.
+  void Begin(const std::string& more = "") {
     house_.Apply(
         absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, client_id: c, "
                      "client_auth: none, grant: client_credentials, dpop: true",
                      more, " }\n"));
-    house_.Advance(absl::Seconds(1));
   }
   const PublishedVersion& Version() { return house_.sink.versions.at("t"); }
   bool HasToken() {
@@ -193,7 +205,7 @@ TEST_F(BoundTokensTest, TheKeyIsStoredBeforeTheServerHearsOfIt) {
   house_.Apply("credentials:\n  s: { static: {} }\n");
   // The commit of the resource itself succeeds, that of the key does not.
   house_.store.faults().FailCommit(2, CommitFault::kDiskFull);
-  Use();
+  Begin();
   EXPECT_EQ(house_.log.Count({"STORE_FULL", "disk_full"}), 1);
   EXPECT_TRUE(house_.requests.empty());
   house_.Advance(absl::Minutes(1));
@@ -204,9 +216,25 @@ TEST_F(BoundTokensTest, TheKeyIsStoredBeforeTheServerHearsOfIt) {
 TEST_F(BoundTokensTest, AStoreThatIsBrokenIsNotCalledFull) {
   house_.answer = [](const Sent&) { return Token("DPoP"); };
   house_.store.faults().FailCommit(2, CommitFault::kBrokenDisk);
-  Use();
+  Begin();
   EXPECT_EQ(house_.log.Count({"STORE_FULL", "store_error"}), 1);
   EXPECT_TRUE(house_.requests.empty());
+}
+
+TEST_F(BoundTokensTest, ARefreshTokenThatWasPutFirstIsNotLostToItsKey) {
+  house_.answer = [](const Sent&) { return Token("DPoP"); };
+  house_.Apply(
+      "credentials:\n  t:\n    oauth: { token_url: https://h/t, client_id: c, client_auth: none, "
+      "grant: refresh_token, dpop: true }\n");
+  house_.Put("t", "rt-1");
+  house_.Advance(absl::Seconds(1));
+  ASSERT_TRUE(HasToken());
+  EXPECT_TRUE(absl::StrContains(house_.requests[0].body, "refresh_token=rt-1"));
+  const std::string key = KeyOf(house_.requests[0]);
+  house_.Put("t", "rt-2");
+  house_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(absl::StrContains(house_.requests.back().body, "refresh_token=rt-2"));
+  EXPECT_EQ(KeyOf(house_.requests.back()), key) << "the server may know it by that key";
 }
 
 }  // namespace

@@ -164,6 +164,42 @@ TEST_F(IntrospectionTest, AnAnswerDuringARefreshDoesNotBeginAnother) {
   EXPECT_GE(house_.endpoint.requests(), 3);
 }
 
+TEST_F(IntrospectionTest, AnAnswerDoesNotHurryTheRetryOfAFailedRefresh) {
+  house_.endpoint.SetIntrospection(Active(absl::Minutes(3)), absl::Seconds(5));
+  Use();
+  house_.endpoint.InjectNext(
+      {.kind = fakes::TokenFault::Kind::kTransient, .retry_after = absl::Minutes(2)});
+  v1::RefreshRequest request;
+  request.set_name("t");
+  house_.keeper().Refresh(request, [](const auto&) {});
+  house_.Advance(absl::Seconds(10));
+  EXPECT_LT(Left(), absl::Minutes(3));
+  house_.Advance(absl::Seconds(100));
+  EXPECT_EQ(house_.endpoint.requests(), 2) << "beyond its soft point, but Retry-After is a floor";
+  house_.Advance(absl::Minutes(5));
+  EXPECT_GT(house_.endpoint.requests(), 2);
+}
+
+TEST_F(IntrospectionTest, WithoutTheClientsSecretNobodyIsAsked) {
+  ASSERT_TRUE(house_
+                  .Apply("credentials:\n  s: { static: {} }\n  t:\n    oauth: { token_url: "
+                         "https://h/t, client_id: app, client_secret: { credential: s, field: f }, "
+                         "grant: client_credentials, introspect: true, introspection_url: "
+                         "https://h/i }\n")
+                  .ok());
+  v1::PutRequest put;
+  put.set_name("s");
+  put.add_fields()->set_name("f");
+  put.mutable_fields(0)->set_value("sesame");
+  house_.keeper().Put(put, [](const auto& r) { EXPECT_TRUE(r.ok()) << r.status(); });
+  ASSERT_TRUE(
+      house_.AdvanceUntil([&] { return house_.endpoint.requests() == 1; }, absl::Seconds(1)));
+  ASSERT_TRUE(house_.Put("s", "whole").ok());  // while the request is on its way
+  house_.Advance(absl::Milliseconds(500));
+  EXPECT_NE(house_.Published("t"), "");
+  EXPECT_EQ(house_.endpoint.introspections(), 0);
+}
+
 // After a login as after a refresh.
 TEST_F(IntrospectionTest, WhatALoginBroughtIsAskedAboutToo) {
   ASSERT_TRUE(house_

@@ -170,7 +170,7 @@ TEST_F(InterruptedLoginTest, NewTokensThatCannotBeStoredYetBelongToNobodyElse) {
   house_.store.faults().FailAllCommits(CommitFault::kDiskFull);
   house_.Advance(absl::Seconds(2));
   EXPECT_FALSE(old->has_value());
-  EXPECT_EQ(house_.log.Failures("STORE_FULL"), 1);
+  EXPECT_GE(house_.log.Failures("STORE_FULL"), 1);
   const auto fresh = Start();
   EXPECT_EQ(Reason(old), "NO_SUCH_LOGIN");
   house_.store.faults().FailAllCommits(std::nullopt);
@@ -293,6 +293,16 @@ TEST_F(InterruptedLoginTest, OtherScopesThanThoseAskedForAreTold) {
   EXPECT_EQ(finish({}), 0);
 }
 
+TEST_F(InterruptedLoginTest, WhatTheServerSaysOfTheConsentsEndIsShown) {
+  UseBrowser();
+  house_.endpoint.EditReplies([](providers::TokenReply& reply) {
+    reply.refresh_expires_in = absl::Hours(24 * 60);
+  });
+  EXPECT_TRUE(Outcome(Finish(Start())).ok());
+  EXPECT_EQ(house_.Describe("t")->summary().consent_until().seconds(),
+            absl::ToUnixSeconds(house_.clock.WallNow() + absl::Hours(24 * 60)));
+}
+
 TEST_F(InterruptedLoginTest, WithoutAnIssuerAnyIssWillDo) {
   UseBrowser();
   const auto started = Start();
@@ -313,6 +323,9 @@ TEST_F(InterruptedLoginTest, ADevicesPatienceIsTheServers) {
     reply.interval = absl::Hours(1);
     reply.expires_in = absl::Hours(1);
   });
+  house_.endpoint.EditReplies([](providers::TokenReply& reply) {
+    reply.outcome = providers::TokenOutcome::kPending;  // for ever
+  });
   const auto started = Start("");
   EXPECT_EQ(started.expires_at().seconds(),
             absl::ToUnixSeconds(house_.clock.WallNow() + absl::Minutes(10)))
@@ -326,9 +339,6 @@ TEST_F(InterruptedLoginTest, ADevicesPatienceIsTheServers) {
   house_.Advance(absl::Minutes(5));
   EXPECT_EQ(house_.endpoint.polls(), 6) << "also when told to slow down";
   EXPECT_FALSE(answer->has_value());
-  house_.endpoint.EditReplies([](providers::TokenReply& reply) {
-    reply.outcome = providers::TokenOutcome::kPending;  // though the code is no longer known
-  });
   EXPECT_EQ(base::ReasonOf(Outcome(answer, absl::Minutes(10))), "LOGIN_EXPIRED");
   const int polls = house_.endpoint.polls();
   house_.Advance(absl::Minutes(5));

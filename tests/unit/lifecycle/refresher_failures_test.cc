@@ -291,6 +291,91 @@ TEST_F(RefresherFailuresTest, ARefreshGoesToItsOwnAddress) {
   EXPECT_EQ(house_.endpoint.last_request().server.endpoints.refresh, "https://Other/r");
 }
 
+// What happened while it could not be asked is not known, and then no longer matters.
+TEST_F(RefresherFailuresTest, AServerThatIsNowSaidToKeepItsTokensLeavesNoDoubt) {
+  KeeperHouse::Options options;
+  options.endpoint.rotates = false;
+  KeeperHouse house(options);
+  const std::string yaml =
+      "credentials:\n  t:\n    oauth: { token_url: https://h/t, client_id: app, client_auth: none, "
+      "grant: refresh_token";
+  ASSERT_TRUE(house.Apply(yaml + " }\n").ok());
+  ASSERT_TRUE(house.Put("t", house.endpoint.NewGrant("app")).ok());
+  house.Advance(absl::Seconds(1));
+  house.endpoint.InjectNext({Kind::kLoseReply, {}, {}});
+  const int before = house.endpoint.requests();
+  ASSERT_TRUE(
+      house.AdvanceUntil([&] { return house.endpoint.requests() > before; }, absl::Hours(1)));
+  house.Advance(absl::Seconds(31));
+  EXPECT_EQ(house.log.Failures("REFRESH_IN_DOUBT"), 1);
+  ASSERT_TRUE(house.Apply(yaml + ", refresh_token: keeps }\n").ok());
+  house.Crash();
+  ASSERT_TRUE(house.Start().ok());
+  house.Advance(absl::Seconds(5));
+  EXPECT_EQ(house.log.Failures("REFRESH_IN_DOUBT"), 1) << "told of again";
+  EXPECT_EQ(house.endpoint.requests(), before + 2);
+  EXPECT_TRUE(house.endpoint.Accepts(house.Published("t")));
+}
+
+TEST_F(RefresherFailuresTest, WhoeverAsksWhileARevocationFailsIsServedAfterIt) {
+  Apply("client_auth: none, grant: client_credentials, revocation_url: https://h/r");
+  house_.Advance(absl::Seconds(1));
+  house_.endpoint.SetRevocation(absl::UnavailableError("down"));
+  v1::RevokeRequest request;
+  request.set_name("t");
+  house_.keeper().Revoke(request, [](const auto&) {});
+  const Waiting answer = Ask();
+  EXPECT_FALSE(answer->has_value());
+  const int before = Requests();
+  house_.Advance(absl::Seconds(5));
+  ASSERT_TRUE(answer->has_value());
+  EXPECT_TRUE((**answer).ok()) << **answer;
+  EXPECT_EQ(Requests(), before + 1);
+  EXPECT_TRUE(house_.endpoint.Accepts(Now()));
+}
+
+// Of three tokens of a server that is down, one has not failed yet.
+TEST_F(RefresherFailuresTest, ATokenOfAServerThatIsDownIsNotWaitedForInVain) {
+  const std::string others =
+      "  u:\n    oauth: { token_url: https://H/t, client_id: u, client_auth: none, grant: "
+      "client_credentials }\n  v:\n    oauth: { token_url: https://h/t, client_id: v, "
+      "client_auth: none, grant: client_credentials }\n";
+  Apply("client_auth: none, grant: client_credentials");
+  house_.Advance(absl::Minutes(6));
+  house_.endpoint.SetFaults([] { return TokenFault{Kind::kServerError, {}, {}}; });
+  ASSERT_TRUE(house_.Apply("credentials:\n" + others).ok());
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.log.Failures("PROVIDER_DOWN") > 0; },
+                                  absl::Minutes(4)));
+  const int before = Requests();
+  const Waiting answer = Ask(absl::Seconds(2));
+  ASSERT_TRUE(answer->has_value()) << "it waits for nothing";
+  EXPECT_TRUE(absl::IsUnavailable(**answer)) << **answer;
+  EXPECT_GT(base::RetryOf(**answer).value_or(absl::ZeroDuration()), absl::Seconds(2));
+  EXPECT_EQ(Requests(), before);
+  std::optional<absl::Status> refreshed;
+  v1::RefreshRequest request;
+  request.set_name("t");
+  house_.keeper().Refresh(request, [&](const absl::StatusOr<v1::RefreshResponse>& r) {
+    refreshed = r.status();
+  });
+  house_.Advance(absl::ZeroDuration());
+  ASSERT_TRUE(refreshed.has_value());
+  EXPECT_TRUE(absl::IsUnavailable(*refreshed)) << *refreshed;
+  EXPECT_EQ(Requests(), before) << "an administrator does not get through either";
+}
+
+TEST_F(RefresherFailuresTest, WithoutATokenUrlTheIssuerIsTheServerThatIsSpared) {
+  const auto token = [](const std::string& name) {
+    return absl::StrCat("  ", name, ":\n    oauth: { issuer: https://idp.test, client_id: ", name,
+                        ", client_auth: none, grant: client_credentials }\n");
+  };
+  house_.endpoint.SetFaults([] { return TokenFault{Kind::kServerError, {}, {}}; });
+  ASSERT_TRUE(house_.Apply("credentials:\n" + token("t") + token("u") + token("v")).ok());
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.log.Failures("PROVIDER_DOWN") > 0; },
+                                  absl::Minutes(4)));
+  EXPECT_EQ(house_.log.Count({"PROVIDER_DOWN", "\"provider\":\"idp.test\""}), 1);
+}
+
 TEST_F(RefresherFailuresTest, ApplyingDuringAFlightDoesNotBeginAnother) {
   UseRefreshToken();
   ToNextRequest();

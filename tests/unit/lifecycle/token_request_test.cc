@@ -161,7 +161,7 @@ TEST_F(TokenRequestTest, ASecretWithoutTheFieldThatIsNamedIsMissing) {
     ASSERT_TRUE(house.Put("s", "whole").ok());
     house.Advance(absl::Seconds(1));
     EXPECT_EQ(house.endpoint.requests(), 0) << oauth;
-    EXPECT_EQ(house.log.Count({"REFRESH_FAILED", "client_secret_missing"}), 1) << oauth;
+    EXPECT_GE(house.log.Count({"REFRESH_FAILED", "client_secret_missing"}), 1) << oauth;
     v1::PutRequest put;
     put.set_name("s");
     for (const char* name : {"value", "f"}) {
