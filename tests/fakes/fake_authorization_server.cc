@@ -55,7 +55,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   template <class Done, class Reply>
   void AnswerLater(Done done, Reply reply, absl::Duration late = absl::ZeroDuration()) {
     executor.After(options.latency * 2 + late, [self = shared_from_this(), asked = generation,
-                                         done = std::move(done), reply]() mutable {
+                                                done = std::move(done), reply]() mutable {
       if (asked == self->generation) done(reply);
     });
   }
@@ -355,8 +355,7 @@ void FakeAuthorizationServer::HideAuthorizationEndpoint() {
 void FakeAuthorizationServer::EditReplies(std::function<void(TokenReply&)> edit) {
   server_->edit_reply = std::move(edit);
 }
-void FakeAuthorizationServer::EditDeviceReplies(
-    std::function<void(providers::DeviceReply&)> edit) {
+void FakeAuthorizationServer::EditDeviceReplies(std::function<void(providers::DeviceReply&)> edit) {
   server_->edit_device_reply = std::move(edit);
 }
 void FakeAuthorizationServer::SetIntrospection(

@@ -48,11 +48,18 @@ class WireHouse {
     });
     server_ = std::make_unique<providers::HttpAuthorizationServer>(
         *http_, providers::HttpAuthorizationServer::Options{}, clock, random);
-    keeper_ = std::make_unique<Keeper>(Keeper::Dependencies{
-        store.Restart(), *executor_, clock, random, log, *failures_, sink, *server_,
-        {registry_, [](absl::string_view) { return absl::OkStatus(); },
-         [](const v1::PolicySpec&) { return absl::OkStatus(); }, presets_},
-        [](const Keeper::Policies&) {}});
+    keeper_ = std::make_unique<Keeper>(
+        Keeper::Dependencies{store.Restart(),
+                             *executor_,
+                             clock,
+                             random,
+                             log,
+                             *failures_,
+                             sink,
+                             *server_,
+                             {registry_, [](absl::string_view) { return absl::OkStatus(); },
+                              [](const v1::PolicySpec&) { return absl::OkStatus(); }, presets_},
+                             [](const Keeper::Policies&) {}});
     ASSERT_TRUE(keeper_->Start().ok());
     Advance(absl::ZeroDuration());
   }

@@ -109,14 +109,13 @@ TEST(NoticeOf, ALongConsentIsToldOfFourTimesBeforeItEnds) {
     int due;
     absl::Duration next;  // zero: none
   };
-  for (const Case& c : {Case{15 * kDay, 0, 14 * kDay}, Case{14 * kDay, 1, 7 * kDay},
-                        Case{10 * kDay, 1, 7 * kDay}, Case{7 * kDay, 2, 3 * kDay},
-                        Case{3 * kDay, 3, kDay}, Case{kDay, 4, absl::ZeroDuration()},
-                        Case{-kDay, 4, absl::ZeroDuration()}}) {
+  for (const Case& c :
+       {Case{15 * kDay, 0, 14 * kDay}, Case{14 * kDay, 1, 7 * kDay}, Case{10 * kDay, 1, 7 * kDay},
+        Case{7 * kDay, 2, 3 * kDay}, Case{3 * kDay, 3, kDay}, Case{kDay, 4, absl::ZeroDuration()},
+        Case{-kDay, 4, absl::ZeroDuration()}}) {
     const ConsentNotice notice = NoticeOf(kConsented, until, until - c.left);
     EXPECT_EQ(notice.due, c.due) << c.left;
-    EXPECT_EQ(notice.next,
-              c.next == absl::ZeroDuration() ? absl::InfiniteFuture() : until - c.next)
+    EXPECT_EQ(notice.next, c.next == absl::ZeroDuration() ? absl::InfiniteFuture() : until - c.next)
         << c.left;
   }
 }

@@ -142,8 +142,7 @@ TEST_F(IntrospectionTest, AnAnswerThatCannotBeStoredCountsUntilARestart) {
   house_.Advance(absl::Seconds(10));
   EXPECT_LT(Left(), absl::Minutes(3));
   house_.store.faults().FailAllCommits(std::nullopt);
-  EXPECT_TRUE(house_.AdvanceUntil([&] { return house_.endpoint.requests() > 1; },
-                                  absl::Minutes(3)))
+  EXPECT_TRUE(house_.AdvanceUntil([&] { return house_.endpoint.requests() > 1; }, absl::Minutes(3)))
       << "refreshed as if it lived for an hour";
 }
 

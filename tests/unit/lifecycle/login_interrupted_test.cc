@@ -49,13 +49,12 @@ class InterruptedLoginTest : public testing::Test {
     house_.Advance(absl::Seconds(1));
   }
   void UseBrowser(const std::string& more = "") {
-    Use(absl::StrCat("client_auth: none, grant: authorization_code, "
+    Use(
+        absl::StrCat("client_auth: none, grant: authorization_code, "
                      "authorization_url: https://h/a",
                      more));
   }
-  void UseDevice() {
-    Use("client_auth: none, grant: device_code, device_url: https://h/d");
-  }
+  void UseDevice() { Use("client_auth: none, grant: device_code, device_url: https://h/d"); }
   Answer<v1::StartLoginResponse> Starting(const std::string& uri = kUri) {
     v1::StartLoginRequest request;
     request.set_name("t");
@@ -75,13 +74,12 @@ class InterruptedLoginTest : public testing::Test {
   // In a browser, after consent; on another device without an address.
   Finishing Finish(const v1::StartLoginResponse& started) {
     const std::string& url = started.authorization_url();
-    return FinishAt(
-        started.login_id(),
-        url.empty() ? ""
-                    : absl::StrCat(
-                          kUri, "?code=",
-                          house_.endpoint.Consent("app", kUri, Param(url, "code_challenge")),
-                          "&state=", Param(url, "state")));
+    return FinishAt(started.login_id(),
+                    url.empty() ? ""
+                                : absl::StrCat(kUri, "?code=",
+                                               house_.endpoint.Consent(
+                                                   "app", kUri, Param(url, "code_challenge")),
+                                               "&state=", Param(url, "state")));
   }
   Finishing FinishAt(const std::string& id, const std::string& address) {
     v1::FinishLoginRequest request;
@@ -282,8 +280,7 @@ TEST_F(InterruptedLoginTest, ALoginBindsTheCodeAndTheTokensToOneKeyThatIsKept) {
 TEST_F(InterruptedLoginTest, OtherScopesThanThoseAskedForAreTold) {
   UseBrowser(", scopes: [read, write]");
   const auto finish = [&](std::vector<std::string> scopes) {
-    house_.endpoint.EditReplies(
-        [scopes](providers::TokenReply& reply) { reply.scopes = scopes; });
+    house_.endpoint.EditReplies([scopes](providers::TokenReply& reply) { reply.scopes = scopes; });
     const Finishing answer = Finish(Start());
     EXPECT_TRUE(Outcome(answer).ok());
     return (**answer)->granted_scopes_size();
@@ -295,9 +292,8 @@ TEST_F(InterruptedLoginTest, OtherScopesThanThoseAskedForAreTold) {
 
 TEST_F(InterruptedLoginTest, WhatTheServerSaysOfTheConsentsEndIsShown) {
   UseBrowser();
-  house_.endpoint.EditReplies([](providers::TokenReply& reply) {
-    reply.refresh_expires_in = absl::Hours(24 * 60);
-  });
+  house_.endpoint.EditReplies(
+      [](providers::TokenReply& reply) { reply.refresh_expires_in = absl::Hours(24 * 60); });
   EXPECT_TRUE(Outcome(Finish(Start())).ok());
   EXPECT_EQ(house_.Describe("t")->summary().consent_until().seconds(),
             absl::ToUnixSeconds(house_.clock.WallNow() + absl::Hours(24 * 60)));
@@ -306,15 +302,15 @@ TEST_F(InterruptedLoginTest, WhatTheServerSaysOfTheConsentsEndIsShown) {
 TEST_F(InterruptedLoginTest, WithoutAnIssuerAnyIssWillDo) {
   UseBrowser();
   const auto started = Start();
-  EXPECT_TRUE(Outcome(FinishAt(started.login_id(),
-                               absl::StrCat(kUri, "?code=",
-                                            house_.endpoint.Consent(
-                                                "app", kUri,
-                                                Param(started.authorization_url(),
-                                                      "code_challenge")),
-                                            "&iss=https%3A%2F%2Fany&state=",
-                                            Param(started.authorization_url(), "state"))))
-                  .ok());
+  EXPECT_TRUE(
+      Outcome(FinishAt(started.login_id(),
+                       absl::StrCat(
+                           kUri, "?code=",
+                           house_.endpoint.Consent(
+                               "app", kUri, Param(started.authorization_url(), "code_challenge")),
+                           "&iss=https%3A%2F%2Fany&state=",
+                           Param(started.authorization_url(), "state"))))
+          .ok());
 }
 
 TEST_F(InterruptedLoginTest, ADevicesPatienceIsTheServers) {

@@ -277,8 +277,8 @@ TEST(PresetExpansion, AParameterFillsEveryTextThatNamesIt) {
 
 TEST(PresetExpansion, AValueMayBe512CharactersLong) {
   const auto with = [](size_t size) {
-    return MistakeIn(absl::StrCat("token_url: https://{a}/t\nparams: { a: ",
-                                  std::string(size, 'x'), " }\n"));
+    return MistakeIn(
+        absl::StrCat("token_url: https://{a}/t\nparams: { a: ", std::string(size, 'x'), " }\n"));
   };
   EXPECT_EQ(with(512), "");
   EXPECT_TRUE(absl::StartsWith(with(513), "params.a: must be 1 to 512"));

@@ -64,12 +64,13 @@ RC_GTEST_PROP(RefreshProperties, ATokenInDoubtGoesOutAgainOnlyWhenThatCostsNothi
   RC_ASSERT(action != DoubtAction::kRetryFreely);  // that is for after the one retry
 }
 
-// A token endpoint that loses some of its exchanges, as a list of what was sent.
+// A token endpoint that loses some of its exchanges, of one refresh token so many at most, and
+// looks at what is sent.
 class LossyHouse {
  public:
-  LossyHouse(uint64_t seed, absl::Duration lifetime, absl::Duration leeway, bool twice)
+  LossyHouse(uint64_t seed, absl::Duration lifetime, absl::Duration leeway, int losses_max)
       : random_(seed), house(OptionsOf(seed, lifetime, leeway)) {
-    house.endpoint.SetFaults([this, twice] { return Next(twice); });
+    house.endpoint.SetFaults([this, losses_max] { return Next(losses_max); });
     EXPECT_TRUE(house
                     .Apply(absl::StrCat(
                         "credentials:\n  t:\n    oauth: { token_url: https://h/t, client_id: app, "
@@ -113,7 +114,7 @@ class LossyHouse {
     return options;
   }
   // Looks at what was just sent, and decides what becomes of it.
-  TokenFault Next(bool twice) {
+  TokenFault Next(int losses_max) {
     const std::string token(house.endpoint.last_request().refresh_token.Reveal());
     const base::BootTime now = house.clock.BootNow();
     const auto held = house.sink.versions.find("t");
@@ -121,21 +122,29 @@ class LossyHouse {
     if (before != in_doubt_.end()) {
       ++repeated;
       const bool has_token = held != house.sink.versions.end() && held->second.version != 0;
-      if (now - before->second >= leeway_limit && has_token && now < held->second.hard) ++hasty;
+      if (now - before->second.first_sent >= leeway_limit && has_token && now < held->second.hard) {
+        ++hasty;
+      }
     }
     TokenFault fault;
-    if (random_.Uniform() < 0.75 || (before != in_doubt_.end() && !twice)) return fault;
+    const bool enough = before != in_doubt_.end() && before->second.losses >= losses_max;
+    if (random_.Uniform() < 0.75 || enough) return fault;
     static constexpr Kind kKinds[] = {Kind::kLoseReply,   Kind::kLoseRequest, Kind::kLateEffect,
                                       Kind::kServerError, Kind::kFailAfter,   Kind::kTransient};
     fault.kind = kKinds[static_cast<size_t>(random_.Uniform() * 6)];
     fault.late_by = absl::Seconds(25) * random_.Uniform();
-    if (fault.kind != Kind::kTransient) in_doubt_.try_emplace(token, now);
+    if (fault.kind != Kind::kTransient)
+      ++in_doubt_.try_emplace(token, Doubtful{now}).first->second.losses;
     return fault;
   }
 
+  struct Doubtful {
+    base::BootTime first_sent;
+    int losses = 0;
+  };
   fakes::SeededRandom random_;
-  // When a refresh token was first sent whose exchange had no clear outcome.
-  std::map<std::string, base::BootTime> in_doubt_;
+  // Refresh tokens of whose exchange one had no clear outcome.
+  std::map<std::string, Doubtful> in_doubt_;
 
  public:
   KeeperHouse house;
@@ -152,7 +161,7 @@ TEST(RefreshProperties, WithoutLeewayATokenInDoubtIsRepeatedAtItsHardPointAndNoE
   int burned = 0;
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     const absl::Duration lifetimes[] = {absl::Seconds(20), absl::Minutes(2), absl::Hours(1)};
-    LossyHouse lossy(seed, lifetimes[seed % 3], absl::ZeroDuration(), /*twice=*/false);
+    LossyHouse lossy(seed, lifetimes[seed % 3], absl::ZeroDuration(), /*losses_max=*/1);
     lossy.Run(60);
     if (testing::Test::HasFatalFailure()) FAIL() << "seed " << seed;
     EXPECT_EQ(lossy.hasty, 0) << "seed " << seed;
@@ -169,7 +178,7 @@ TEST(RefreshProperties, WithALeewayNoGrantIsEverBurned) {
   int repeated = 0;
   for (uint64_t seed = 1; seed <= 40; ++seed) {
     const absl::Duration lifetimes[] = {absl::Seconds(20), absl::Minutes(2), absl::Hours(1)};
-    LossyHouse lossy(seed, lifetimes[seed % 3], absl::Minutes(2), /*twice=*/false);
+    LossyHouse lossy(seed, lifetimes[seed % 3], absl::Minutes(2), /*losses_max=*/2);
     lossy.leeway_limit = absl::Seconds(115);
     lossy.Run(60);
     if (testing::Test::HasFatalFailure()) FAIL() << "seed " << seed;

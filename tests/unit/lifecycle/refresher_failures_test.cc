@@ -211,9 +211,8 @@ TEST_F(RefresherFailuresTest, NobodyKeepsATokenThatIsNotThere) {
 TEST_F(RefresherFailuresTest, AStoreThatFailsBeforeTheRequestIsNamedForWhatItIs) {
   UseRefreshToken();
   ToItsEnd();
-  for (const auto& [fault, cause] :
-       {std::pair(CommitFault::kDiskFull, "disk_full"),
-        std::pair(CommitFault::kBrokenDisk, "store_error")}) {
+  for (const auto& [fault, cause] : {std::pair(CommitFault::kDiskFull, "disk_full"),
+                                     std::pair(CommitFault::kBrokenDisk, "store_error")}) {
     house_.log.Clear();
     house_.store.faults().FailAllCommits(fault);
     const int before = Requests();
@@ -257,9 +256,8 @@ TEST_F(RefresherFailuresTest, AReplyThatIsHeldOutlivesNoDeletedCredential) {
 
 TEST_F(RefresherFailuresTest, WhatIsStoredOfARefreshTokenIsWhatTheServerSaid) {
   Apply("client_auth: none, grant: refresh_token");
-  house_.endpoint.EditReplies([](providers::TokenReply& reply) {
-    reply.refresh_expires_in = absl::Hours(24 * 60);
-  });
+  house_.endpoint.EditReplies(
+      [](providers::TokenReply& reply) { reply.refresh_expires_in = absl::Hours(24 * 60); });
   ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("app")).ok());
   house_.Advance(absl::Seconds(1));
   const auto until = house_.Describe("t")->summary().consent_until().seconds();
@@ -355,9 +353,8 @@ TEST_F(RefresherFailuresTest, ATokenOfAServerThatIsDownIsNotWaitedForInVain) {
   std::optional<absl::Status> refreshed;
   v1::RefreshRequest request;
   request.set_name("t");
-  house_.keeper().Refresh(request, [&](const absl::StatusOr<v1::RefreshResponse>& r) {
-    refreshed = r.status();
-  });
+  house_.keeper().Refresh(
+      request, [&](const absl::StatusOr<v1::RefreshResponse>& r) { refreshed = r.status(); });
   house_.Advance(absl::ZeroDuration());
   ASSERT_TRUE(refreshed.has_value());
   EXPECT_TRUE(absl::IsUnavailable(*refreshed)) << *refreshed;

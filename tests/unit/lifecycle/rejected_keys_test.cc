@@ -221,7 +221,8 @@ TEST(RejectedKeys, WhatIsBeingReplacedAnywayIsNotAskedAbout) {
   h.Use("{ every: 30d, jitter: 0%, grace: 1h }");
   v1::RotateRequest rotate;
   rotate.set_name("k");
-  h.house.keeper().Rotate(rotate, [](const auto&) {}, [](const absl::Status&) {});
+  h.house.keeper().Rotate(
+      rotate, [](const auto&) {}, [](const absl::Status&) {});
   ASSERT_TRUE(
       h.house.AdvanceUntil([&] { return h.house.RotationState("k") != ""; }, absl::Seconds(9)));
   const int verifies = h.Verifies();
@@ -239,7 +240,8 @@ TEST(RejectedKeys, AKeyThatIsReplacedWhileTheServiceIsAskedIsOldNews) {
   const auto answer = h.Reporting("k", version);
   v1::RotateRequest rotate;
   rotate.set_name("k");
-  h.house.keeper().Rotate(rotate, [](const auto&) {}, [](const absl::Status&) {});
+  h.house.keeper().Rotate(
+      rotate, [](const auto&) {}, [](const absl::Status&) {});
   ASSERT_TRUE(h.house.AdvanceUntil([&] { return h.Version() > version; }, absl::Seconds(20)));
   EXPECT_FALSE(answer->has_value());
   h.house.Advance(absl::Seconds(30));

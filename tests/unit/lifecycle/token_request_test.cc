@@ -22,10 +22,10 @@ class TokenRequestTest : public testing::Test {
  protected:
   // The request for the token `t`; s, k and u are stored as "s-value" and so on.
   const providers::TokenRequest& Sent(const std::string& oauth) {
-    const absl::Status applied = house_.Apply(
-        absl::StrCat("credentials:\n  s: { static: {} }\n  k: { static: {} }\n"
-                     "  u: { static: {} }\n  t:\n    oauth: { ",
-                     oauth, " }\n"));
+    const absl::Status applied =
+        house_.Apply(absl::StrCat("credentials:\n  s: { static: {} }\n  k: { static: {} }\n"
+                                  "  u: { static: {} }\n  t:\n    oauth: { ",
+                                  oauth, " }\n"));
     EXPECT_TRUE(applied.ok()) << applied;
     for (const std::string name : {"s", "k", "u"}) {
       EXPECT_TRUE(house_.Put(name, name + "-value").ok());
@@ -83,7 +83,8 @@ TEST_F(TokenRequestTest, AnAssertionOfOursSaysWhoAndForWhom) {
       "key: { credential: k } }");
   EXPECT_EQ(plain.grant, Grant::kJwtBearer);
   EXPECT_TRUE(plain.assertion.empty());
-  EXPECT_EQ(plain.claims, (std::map<std::string, std::string>{{"iss", "c"}, {"aud", "https://h/t"}}));
+  EXPECT_EQ(plain.claims,
+            (std::map<std::string, std::string>{{"iss", "c"}, {"aud", "https://h/t"}}));
   EXPECT_EQ(plain.assertion_lifetime, absl::Minutes(5));
 }
 
@@ -133,12 +134,12 @@ TEST_F(TokenRequestTest, ASecretThatIsMissingIsNamedAndWaitedFor) {
              "m } }",
              "m"}}) {
     fakes::KeeperHouse house{{}};
-    ASSERT_TRUE(house
-                    .Apply(absl::StrCat(
-                        "credentials:\n  m: { static: {} }\n  t:\n    oauth: { token_url: "
-                        "https://h/t, ",
-                        c.oauth, " }\n"))
-                    .ok());
+    ASSERT_TRUE(
+        house
+            .Apply(absl::StrCat("credentials:\n  m: { static: {} }\n  t:\n    oauth: { token_url: "
+                                "https://h/t, ",
+                                c.oauth, " }\n"))
+            .ok());
     house.Advance(absl::Hours(1));
     EXPECT_EQ(house.endpoint.requests(), 0) << c.oauth;
     ASSERT_TRUE(house.Put(c.missing, "v").ok());
