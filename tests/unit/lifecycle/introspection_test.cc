@@ -164,7 +164,7 @@ TEST_F(IntrospectionTest, AnAnswerDuringARefreshDoesNotBeginAnother) {
 }
 
 TEST_F(IntrospectionTest, AnAnswerDoesNotHurryTheRetryOfAFailedRefresh) {
-  house_.endpoint.SetIntrospection(Active(absl::Minutes(3)), absl::Seconds(5));
+  house_.endpoint.SetIntrospection(Active(absl::Minutes(1)), absl::Seconds(5));
   Use();
   house_.endpoint.InjectNext(
       {.kind = fakes::TokenFault::Kind::kTransient, .retry_after = absl::Minutes(2)});
@@ -172,7 +172,7 @@ TEST_F(IntrospectionTest, AnAnswerDoesNotHurryTheRetryOfAFailedRefresh) {
   request.set_name("t");
   house_.keeper().Refresh(request, [](const auto&) {});
   house_.Advance(absl::Seconds(10));
-  EXPECT_LT(Left(), absl::Minutes(3));
+  EXPECT_LT(Left(), absl::Minutes(1));
   house_.Advance(absl::Seconds(100));
   EXPECT_EQ(house_.endpoint.requests(), 2) << "beyond its soft point, but Retry-After is a floor";
   house_.Advance(absl::Minutes(5));

@@ -311,7 +311,8 @@ TEST_F(RefresherFailuresTest, AServerThatIsNowSaidToKeepItsTokensLeavesNoDoubt) 
   ASSERT_TRUE(house.Start().ok());
   house.Advance(absl::Seconds(5));
   EXPECT_EQ(house.log.Failures("REFRESH_IN_DOUBT"), 1) << "told of again";
-  EXPECT_EQ(house.endpoint.requests(), before + 2);
+  EXPECT_GE(house.endpoint.requests(), before + 2) << "the access token is used up first";
+  EXPECT_LE(house.endpoint.requests(), before + 3);
   EXPECT_TRUE(house.endpoint.Accepts(house.Published("t")));
 }
 
