@@ -88,7 +88,7 @@ class LossyHouse {
   }
   // Until so many exchanges began. A person consents again whenever they are asked.
   void Run(int requests) {
-    while (house.endpoint.requests() < requests) {
+    for (;;) {
       ASSERT_TRUE(house.AdvanceUntil(
           [&] {
             return house.endpoint.requests() >= requests || !house.endpoint.GrantAlive("app");
