@@ -53,9 +53,9 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
 
   // To whoever asked, unless that process has died meanwhile.
   template <class Done, class Reply>
-  void AnswerLater(Done done, Reply reply) {
-    executor.After(options.latency * 2, [self = shared_from_this(), asked = generation,
-                                         done = std::move(done), reply]() mutable {
+  void AnswerLater(Done done, Reply reply, absl::Duration late = absl::ZeroDuration()) {
+    executor.After(options.latency * 2 + late, [self = shared_from_this(), asked = generation,
+                                                done = std::move(done), reply]() mutable {
       if (asked == self->generation) done(reply);
     });
   }
@@ -85,6 +85,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
 
   void Start(std::shared_ptr<Call> call) {
     ++requests;
+    last_request = call->request;
     const int now = ++in_flight[call->request.server.client.id];
     most_in_flight = std::max(most_in_flight, now);
     if (!injected.empty()) {
@@ -141,6 +142,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
       case Kind::kNone:
         reply = Exchange(call->request);
     }
+    if (edit_reply) edit_reply(reply);
     executor.After(options.latency, [self = shared_from_this(), call, reply]() mutable {
       self->Answer(call, std::move(reply));
     });
@@ -266,6 +268,13 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   int last_code = 0;
   std::deque<TokenFault> injected;
   std::function<TokenFault()> pick_fault;
+  std::function<void(TokenReply&)> edit_reply;
+  std::function<void(providers::DeviceReply&)> edit_device_reply;
+  bool hides_authorization_endpoint = false;
+  std::optional<absl::StatusOr<providers::IntrospectionReply>> introspection;
+  absl::Duration introspection_late;
+  int introspections = 0;
+  std::optional<TokenRequest> last_request;
   std::map<std::string, int> in_flight;
   std::vector<std::string> revocations;
   std::optional<absl::StatusOr<int>> next_try;
@@ -352,10 +361,31 @@ void FakeAuthorizationServer::SetNamesItself(bool names) { server_->names_itself
 int FakeAuthorizationServer::polls() const { return server_->polls; }
 void FakeAuthorizationServer::SlowDownOnce() { server_->slow_down = true; }
 
+void FakeAuthorizationServer::HideAuthorizationEndpoint() {
+  server_->hides_authorization_endpoint = true;
+}
+void FakeAuthorizationServer::EditReplies(std::function<void(TokenReply&)> edit) {
+  server_->edit_reply = std::move(edit);
+}
+void FakeAuthorizationServer::EditDeviceReplies(std::function<void(providers::DeviceReply&)> edit) {
+  server_->edit_device_reply = std::move(edit);
+}
+void FakeAuthorizationServer::SetIntrospection(
+    std::optional<absl::StatusOr<providers::IntrospectionReply>> answer, absl::Duration late) {
+  server_->introspection = std::move(answer);
+  server_->introspection_late = late;
+}
+int FakeAuthorizationServer::introspections() const { return server_->introspections; }
+const TokenRequest& FakeAuthorizationServer::last_request() const {
+  return server_->last_request.value();
+}
+
 void FakeAuthorizationServer::Discover(providers::ServerConfig server,
                                        Answer<providers::Endpoints> done) {
   absl::StatusOr<providers::Endpoints> answer = std::move(server.endpoints);
-  if (answer->authorization.empty()) answer->authorization = answer->issuer + "/authorize";
+  if (answer->authorization.empty() && !server_->hides_authorization_endpoint) {
+    answer->authorization = answer->issuer + "/authorize";
+  }
   answer->names_itself = server_->names_itself;
   if (!server_->discovery.ok()) answer = server_->discovery;
   server_->AnswerLater(std::move(done), answer);
@@ -373,6 +403,7 @@ void FakeAuthorizationServer::StartDevice(providers::ServerConfig server, std::v
   reply.verification_uri = "https://crm.example.com/device";
   reply.expires_in = absl::Minutes(5);
   server_->devices[code] = {server.client.id, ServersNow(server_->clock) + reply.expires_in, {}};
+  if (server_->edit_device_reply) server_->edit_device_reply(reply);
   server_->AnswerLater(std::move(done), absl::StatusOr<providers::DeviceReply>(reply));
 }
 void FakeAuthorizationServer::Revoke(providers::ServerConfig, base::Secret token, std::string hint,
@@ -384,11 +415,14 @@ void FakeAuthorizationServer::Revoke(providers::ServerConfig, base::Secret token
 }
 void FakeAuthorizationServer::Introspect(providers::ServerConfig, base::Secret token,
                                          Answer<providers::IntrospectionReply> done) {
+  ++server_->introspections;
   providers::IntrospectionReply reply;
   const auto found = server_->tokens.find(std::string(token.Reveal()));
   reply.active = server_->Accepts(std::string(token.Reveal()));
   if (reply.active) reply.expires_in = found->second.expires - ServersNow(server_->clock);
-  server_->AnswerLater(std::move(done), reply);
+  const absl::StatusOr<providers::IntrospectionReply> so = reply;
+  server_->AnswerLater(std::move(done), server_->introspection.value_or(so),
+                       server_->introspection_late);
 }
 void FakeAuthorizationServer::Try(providers::TokenTrial trial, Answer<int> done) {
   server_->last_tried = absl::StrCat(trial.header, ": ", trial.header_value.Reveal());

@@ -12,6 +12,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -77,6 +78,15 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   void SetDiscovery(absl::Status status);
   // Whether its metadata says that it names itself in redirects (RFC 9207); it does not at first.
   void SetNamesItself(bool names);
+  // From here on its metadata names no authorization endpoint.
+  void HideAuthorizationEndpoint();
+  // Changes what replies say, after their effect.
+  void EditReplies(std::function<void(providers::TokenReply&)> edit);
+  void EditDeviceReplies(std::function<void(providers::DeviceReply&)> edit);
+  // What Introspect is answered with, `late` later than otherwise; nothing: what is so.
+  void SetIntrospection(std::optional<absl::StatusOr<providers::IntrospectionReply>> answer,
+                        absl::Duration late = absl::ZeroDuration());
+  int introspections() const;
   // How often a device code was asked about.
   int polls() const;
   // The next poll is told to slow down.
@@ -102,6 +112,8 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
   bool Accepts(const std::string& access_token) const;
   bool GrantAlive(const std::string& client) const;
   int requests() const;
+  // As it came; there must have been one.
+  const providers::TokenRequest& last_request() const;
   // `HINT TOKEN` of each revocation so far.
   const std::vector<std::string>& revocations() const;
   // Requests with a refresh token that was spent and beyond its leeway: each ended a grant.

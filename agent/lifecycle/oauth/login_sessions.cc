@@ -174,8 +174,7 @@ void LoginSessions::FailStart(const std::string& id, const absl::Status& why, St
 void LoginSessions::Finish(const std::string& name, const std::string& id,
                            const base::Secret& redirected_to, Finished done) {
   Session* session = Find(id);
-  if (session == nullptr || session->credential != name ||
-      session->phase == Phase::kStarting) return done(NoSuchLogin());
+  if (session == nullptr || session->credential != name) return done(NoSuchLogin());
   if (session->device != redirected_to.empty()) {
     return done(absl::InvalidArgumentError(
         session->device ? "a login on another device ends without an address"
@@ -217,9 +216,7 @@ absl::Status LoginSessions::ReadCode(Session& session, const base::Secret& redir
 }
 
 void LoginSessions::PollAfter(const std::string& id, absl::Duration wait) {
-  sessions_.at(id).poll = env_.executor.After(wait, [this, id] {
-    if (Find(id) != nullptr) Exchange(id);
-  });
+  sessions_.at(id).poll = env_.executor.After(wait, [this, id] { Exchange(id); });
 }
 
 void LoginSessions::Exchange(const std::string& id) {
@@ -232,7 +229,10 @@ void LoginSessions::Exchange(const std::string& id) {
                              "LOGIN_FAILED"));
   }
   auto request = TokenRequestFor(env_.ledger, *state);
-  if (!request.ok()) return Decide(id, request.status());
+  if (!request.ok()) {
+    return Decide(id, base::WithReason(request.status(), "NO_VALUE_YET",
+                                       {{"credential", session.credential}}));
+  }
   request->grant =
       session.device ? providers::Grant::kDeviceCode : providers::Grant::kAuthorizationCode;
   request->refresh_token.Clear();
@@ -302,10 +302,8 @@ void LoginSessions::OnStored(const std::string& id, const std::vector<std::strin
   const CredentialState& state = *env_.ledger.Find(session->credential);
   v1::FinishLoginResponse response;
   response.set_version(*version);
-  if (const store::VersionRecord* current = state.Current()) {
-    response.mutable_expires_at()->set_seconds(absl::ToUnixSeconds(current->expires_at));
-  }
-  response.set_has_refresh_token(state.refresh && !state.refresh->refresh_token.empty());
+  response.mutable_expires_at()->set_seconds(absl::ToUnixSeconds(state.Current()->expires_at));
+  response.set_has_refresh_token(!state.refresh->refresh_token.empty());
   const auto& asked = state.record.spec.oauth().scopes();
   if (!scopes.empty() && std::set<std::string>(scopes.begin(), scopes.end()) !=
                              std::set<std::string>(asked.begin(), asked.end())) {
@@ -334,12 +332,11 @@ void LoginSessions::Decide(const std::string& id, absl::StatusOr<v1::FinishLogin
 }
 
 void LoginSessions::Expire(const std::string& id) {
-  Session* session = Find(id);
-  if (session == nullptr) return;
-  session->expired = true;
+  Session& session = sessions_.at(id);
+  session.expired = true;
   // What the server may be granting at this moment is not thrown away.
-  if (session->phase == Phase::kExchanging) return;
-  if (session->phase == Phase::kOpen) NoteFailure(*session, LoginExpired());
+  if (session.phase == Phase::kExchanging) return;
+  if (session.phase == Phase::kOpen) NoteFailure(session, LoginExpired());
   End(id, LoginExpired());
 }
 

@@ -52,6 +52,13 @@ TEST(AuthorizationUrlTest, WhatIsStatedForTheAddressGoesBeforeWhatIsStatedForThe
   EXPECT_EQ(AuthorizationUrl(spec, {"https://as/auth", "https://here/cb", "s", "", ""}),
             "https://as/auth?response_type=code&client_id=app&redirect_uri=https%3A%2F%2Fhere%2Fcb"
             "&state=s&scope=a%2Cb");
+  (*spec.mutable_authorization_params())["audience"] = "theirs";
+  spec.set_audience("ours");
+  EXPECT_TRUE(
+      absl::EndsWith(AuthorizationUrl(spec, {"https://as/auth", "https://here/cb", "s", "", ""}),
+                     "&scope=a%2Cb&audience=theirs"));
+  spec.clear_audience();
+  spec.mutable_authorization_params()->clear();
   (*spec.mutable_authorization_params())["scope"] = "";
   EXPECT_TRUE(absl::EndsWith(
       AuthorizationUrl(spec, {"https://as/auth", "https://here/cb", "s", "", ""}), "&scope="));
@@ -92,8 +99,8 @@ TEST(AuthorizationUrlTest, RefusesWhatIsNoRedirectOfOurs) {
         std::string("http://127.0.0.1:4712/callback?code=c&state=s"), uri + "?", uri + "?state=s",
         uri + "?code=c&code=d&state=s", uri + "?code=c&state=s&state=s",
         uri + "?code=c&state=s&error=access_denied", uri + "?code=%", uri + "?code=%4",
-        uri + "?code=%zz", uri + "?code=c%00d", uri + "?code=c%0Ad", uri + "?c%00ode=c",
-        uri + "?#code=c&state=s", uri + "?code=" + std::string(17000, 'c')}) {
+        uri + "?code=%zz", uri + "?code=%4z", uri + "?code=c%00d", uri + "?code=c%0Ad",
+        uri + "?c%00ode=c", uri + "?#code=c&state=s", uri + "?code=" + std::string(17000, 'c')}) {
     const auto read = Read(bad);
     EXPECT_TRUE(absl::IsInvalidArgument(read.status())) << bad.substr(0, 100);
     EXPECT_FALSE(absl::StrContains(read.status().message(), "code=c")) << read.status();

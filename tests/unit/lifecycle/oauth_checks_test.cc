@@ -317,6 +317,63 @@ TEST(OAuthChecks, QuirksOfReplies) {
   for (const Rule& rule : rules) Try(rule);
 }
 
+// The same rule, broken in each of the ways that it names.
+TEST(OAuthChecks, EveryHalfOfARule) {
+  const std::string passed_on =
+      "grant: jwt_bearer\ntoken_url: https://h/t\nclient_auth: none\n"
+      "assertion: { token: { credential: t }";
+  const std::string certificate =
+      "grant: client_credentials\ntoken_url: https://h/t\nclient_id: c\n"
+      "client_auth: tls_client_auth\nclient_certificate: { certificate: { credential: c }";
+  const auto quirks = [](const std::string& text) {
+    return absl::StrCat(kMachine, "quirks: { ", text, " }\n");
+  };
+  const Rule rules[] = {
+      {kMachine + "scopes: [\"\"]\n", "scopes.0", "printable ASCII", kMachine + "scopes: [a]\n"},
+      {kMachine + "scopes: [\"a\\\"b\"]\n", "scopes.0", "quotes", kMachine + "scopes: [a]\n"},
+      {kMachine + "scopes: [\"\u00e9\"]\n", "scopes.0", "ASCII", kMachine + "scopes: [e]\n"},
+      {kMachine + "resources: [\"https://h/#a\"]\n", "resources.0", "without #",
+       kMachine + "resources: [\"urn:a\"]\n"},
+      {kMachine + "extra_params: { \"\": x }\n", "extra_params.", "", kMachine},
+      {kLogin + "authorization_params: { \"\": x }\n", "authorization_params.", "", kLogin},
+      {kMachine + "introspect: true\n", "introspect", "`introspection_url` or `issuer`",
+       kMachine + "introspect: true\nissuer: https://h\n"},
+      {kMachine + "attach: { header: X, format: \"\u00e9 {value}\" }\n", "attach", "printable",
+       kMachine + "attach: { header: X, format: \"{value}\" }\n"},
+      {kMachine + "issuer: \"https://h/#a\"\n", "issuer", "neither ? nor #", kMachine},
+      {passed_on + ", issuer: i }\n", "assertion", "cannot be stated", passed_on + " }\n"},
+      {passed_on + ", audience: a }\n", "assertion", "cannot be stated", passed_on + " }\n"},
+      {passed_on + ", lifetime: 1m }\n", "assertion", "cannot be stated", passed_on + " }\n"},
+      {passed_on + ", claims: { a: b } }\n", "assertion", "cannot be", passed_on + " }\n"},
+      {absl::StrCat(kSigned, "assertion: { lifetime: 0s }\n"), "assertion.lifetime", "from 1s",
+       absl::StrCat(kSigned, "assertion: { lifetime: 1s }\n")},
+      {"grant: token_exchange\ntoken_url: https://h/t\n"
+       "exchange: { subject_token: { credential: t } }\n",
+       "", "`client_id` is needed",
+       "grant: token_exchange\ntoken_url: https://h/t\nclient_auth: none\n"
+       "exchange: { subject_token: { credential: t } }\n"},
+      {certificate + " }\n", "client_certificate", "needs both",
+       certificate + ", key: { credential: k } }\n"},
+      {passed_on + " }\nsigning_key: { key: { credential: k } }\n", "signing_key",
+       "when Keyturn signs the assertion", kSigned},
+      {quirks("lifetime_unit: fixed, expires_in: /x") + "default_lifetime: 1h\n",
+       "quirks.expires_in", "is not read", quirks("lifetime_unit: iso8601, expires_in: /x")},
+      {quirks("access_token: \"/~\""), "quirks.access_token", "JSON Pointer",
+       quirks("access_token: \"/~0\"")},
+      {quirks("scope_separator: \"\u00e9\""), "quirks.scope_separator", "ASCII",
+       quirks("scope_separator: \"%20\"")},
+      {quirks("headers: { \"\": c }"), "quirks.headers.", "no name", quirks("headers: { X: c }")},
+      {quirks("headers: { X: \"\" }"), "quirks.headers.X", "and something",
+       quirks("headers: { \"X!~\": c }")},
+      {quirks("errors: [ { equals: b, means: invalid_grant } ]"), "quirks.errors.0", "`pointer`",
+       quirks("")},
+      {quirks("errors: [ { pointer: /a, equals: b } ]"), "quirks.errors.0", "`means`", quirks("")},
+      {quirks("errors: [ { pointer: /a, equals: b, means: slow_down }, { pointer: /a } ]"),
+       "quirks.errors.1", "needs", quirks("")},
+  };
+  for (const Rule& rule : rules) Try(rule);
+}
+
 TEST(OAuthChecks, FindsReferences) {
   v1::OAuthSpec spec;
   ASSERT_TRUE(base::ParseYaml(kExchange, "spec", &spec).ok());

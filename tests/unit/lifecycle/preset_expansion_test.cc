@@ -11,6 +11,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
@@ -257,6 +258,63 @@ TEST(PresetExpansion, Mistakes) {
   for (const auto& [yaml, expected] : cases) {
     EXPECT_TRUE(absl::StartsWith(MistakeIn(yaml), expected)) << MistakeIn(yaml);
   }
+}
+
+// A preset in which everything depends on one optional parameter.
+providers::Presets Optional() {
+  providers::Preset preset;
+  preset.spec.set_preset("mine");
+  (*preset.spec.mutable_params())["x"].set_about("anything");
+  (*preset.spec.mutable_params())["host"].set_default_("h");
+  preset.spec.add_grants(v1::AUTHORIZATION_CODE);
+  *preset.spec.mutable_oauth() = Spec(
+      "grant: authorization_code\ntoken_url: https://{host}/t\nauthorization_url: https://h/a\n"
+      "scopes: [\"{x}\", a]\nresources: [\"{x}\"]\nextra_params: { one: \"{x}\" }\n"
+      "authorization_params: { two: \"{x}\" }\nattach: { header: H, format: \"{value}\" }\n"
+      "quirks: { headers: { X-Three: \"{x}\", X-Four: \"4\" } }\n");
+  providers::Presets presets;
+  presets.Add(std::move(preset));
+  return presets;
+}
+
+TEST(PresetExpansion, WhatHeldOnlyAParameterThatNobodyGaveIsLeftOut) {
+  v1::OAuthSpec spec = Spec("preset: mine\n");
+  ASSERT_FALSE(Expand(Optional(), spec).has_value());
+  EXPECT_EQ(spec.token_url(), "https://h/t");
+  ASSERT_EQ(spec.scopes_size(), 1);
+  EXPECT_EQ(spec.scopes(0), "a");
+  EXPECT_EQ(spec.resources_size(), 0);
+  EXPECT_TRUE(spec.extra_params().empty());
+  EXPECT_TRUE(spec.authorization_params().empty());
+  EXPECT_EQ(spec.quirks().headers().size(), 1u);
+  EXPECT_EQ(spec.attach().format(), "{value}") << "there, it is the token";
+}
+
+TEST(PresetExpansion, AParameterFillsEveryTextThatNamesIt) {
+  v1::OAuthSpec spec = Spec("preset: mine\nparams: { x: y, host: z }\n");
+  ASSERT_FALSE(Expand(Optional(), spec).has_value());
+  EXPECT_EQ(spec.token_url(), "https://z/t");
+  EXPECT_EQ(spec.scopes(0), "y");
+  EXPECT_EQ(spec.resources(0), "y");
+  EXPECT_EQ(spec.extra_params().at("one"), "y");
+  EXPECT_EQ(spec.authorization_params().at("two"), "y");
+  EXPECT_EQ(spec.quirks().headers().at("X-Three"), "y");
+}
+
+TEST(PresetExpansion, AValueMayBe512CharactersLong) {
+  const auto with = [](size_t size) {
+    return MistakeIn(
+        absl::StrCat("token_url: https://{a}/t\nparams: { a: ", std::string(size, 'x'), " }\n"));
+  };
+  EXPECT_EQ(with(512), "");
+  EXPECT_TRUE(absl::StartsWith(with(513), "params.a: must be 1 to 512"));
+}
+
+TEST(PresetExpansion, ARefreshTokenThatWasGotElsewhereGoesOnlyWhereThereIsALogin) {
+  const std::string yaml = "preset: anthropic-workload-identity\ngrant: refresh_token\n";
+  EXPECT_TRUE(absl::StartsWith(
+      MistakeIn(yaml), "grant: the preset anthropic-workload-identity is good for jwt_bearer"))
+      << MistakeIn(yaml);
 }
 
 // Whatever a resource states beside its preset, a second expansion finds nothing left to do.
