@@ -86,7 +86,10 @@ absl::Status Keeper::OnRolledBack() {
   // In this order: until the store says which tokens are in doubt, the next start must find this
   // out again.
   if (absl::Status status = refresher_.DoubtAll(); !status.ok()) return status;
-  return ledger_.DropAnchor();
+  if (absl::Status status = ledger_.DropAnchor(); !status.ok()) {
+    deps_.log.Write(observe::Level::kWarning, "anchor_not_written", {{"cause", status.message()}});
+  }
+  return absl::OkStatus();
 }
 
 void Keeper::OnClockSet() {

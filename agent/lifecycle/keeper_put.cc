@@ -248,7 +248,8 @@ absl::StatusOr<uint64_t> Keeper::PutVersion(const CredentialState& state,
     const v1::CredentialSpec& spec = held.record.spec;
     const auto provider = ledger_.providers().find(spec.provider());
     if (oauth::RefersTo(spec.oauth(), name)) {
-      Adopt(other, /*fetch_now=*/held.Current() == nullptr);
+      if (held.Current() == nullptr && !refresher_.Busy(other)) Adopt(other, /*fetch_now=*/true);
+      refresher_.TryAgain(other);
     } else if (provider != ledger_.providers().end() && provider->second.spec.manager() == name) {
       Adopt(other, /*fetch_now=*/false);
       if (held.Current() == nullptr && !WaitsForPerson(held)) {

@@ -8,6 +8,7 @@
 #include "agent/base/strict_yaml.h"
 #include "agent/lifecycle/consumers.h"
 #include "agent/lifecycle/oauth/consent_expiry.h"
+#include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/resources.h"
 
 namespace keyturn::lifecycle {
@@ -34,7 +35,7 @@ void SetDuration(absl::Duration duration, Setter mutable_duration) {
 
 std::string SourceOf(const v1::CredentialSpec& spec) {
   if (!spec.provider().empty()) return spec.provider();
-  return spec.has_oauth() ? HostOf(spec.oauth().token_url()) : "";
+  return spec.has_oauth() ? oauth::ServerHostOf(spec.oauth()) : "";
 }
 
 v1::Health HealthOf(const CredentialState& state, const ViewContext& context) {

@@ -188,6 +188,9 @@ absl::StatusOr<SealedStore::Batch> SealedStore::MakeBatch(const Transaction& tra
   Batch batch;
   for (const Record& record : transaction.puts()) {
     std::string key = KeyOf(record);
+    if (!ParseRowKey(key).has_value()) {
+      return absl::InvalidArgumentError(absl::StrCat("no record may have the key ", key));
+    }
     const base::Secret plaintext = EncodeRecord(record);
     batch.guards.push_back({key, RevisionOf(key)});
     std::string sealed = keyring_->Seal(plaintext.Reveal(), RowData(key));

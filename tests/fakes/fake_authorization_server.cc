@@ -119,6 +119,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
         return;
       case Kind::kServerError:
         reply = Failed(TokenOutcome::kUnknown, "http_500", 500);
+        reply.retry_after = call->fault.retry_after;
         break;
       case Kind::kFailAfter:
         Exchange(call->request);
@@ -207,6 +208,12 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   }
 
   TokenReply Exchange(const TokenRequest& request) {
+    if (!request.subject_token.empty()) {
+      last_subject = std::string(request.subject_token.Reveal());
+      // Tokens of other servers it takes as they are.
+      if (tokens.count(last_subject) != 0 && !Accepts(last_subject))
+        return Failed(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
+    }
     const bool refresh = request.grant == providers::Grant::kRefreshToken;
     TokenReply reply;
     if (request.grant == providers::Grant::kAuthorizationCode) {
@@ -285,6 +292,7 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
   int replays = 0;
   int most_in_flight = 0;
   std::vector<std::string> issued;
+  std::string last_subject;
   uint64_t generation = 0;
 };
 
@@ -326,6 +334,7 @@ bool FakeAuthorizationServer::GrantAlive(const std::string& client) const {
   return found != server_->grants.end() && found->second.alive;
 }
 
+const std::string& FakeAuthorizationServer::last_subject() const { return server_->last_subject; }
 int FakeAuthorizationServer::requests() const { return server_->requests; }
 const std::vector<std::string>& FakeAuthorizationServer::issued() const { return server_->issued; }
 const std::vector<std::string>& FakeAuthorizationServer::revocations() const {

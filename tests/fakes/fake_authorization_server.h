@@ -110,6 +110,8 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
 
   // Whether a service would take this access token now.
   bool Accepts(const std::string& access_token) const;
+  // The subject token of the last exchange that arrived.
+  const std::string& last_subject() const;
   bool GrantAlive(const std::string& client) const;
   int requests() const;
   // As it came; there must have been one.

@@ -199,7 +199,8 @@ void FakeLifecycle::FinishLogin(v1::FinishLoginRequest request,
                                 lifecycle::Answer<v1::FinishLoginResponse> done) {
   v1::FinishLoginResponse response;
   response.set_version(1);
-  Answer(absl::StrCat("FinishLogin ", request.name(), " ", request.login_id()), std::move(response), std::move(done));
+  Answer(absl::StrCat("FinishLogin ", request.name(), " ", request.login_id()), std::move(response),
+         std::move(done));
 }
 void FakeLifecycle::Revoke(v1::RevokeRequest request, lifecycle::Answer<v1::RevokeResponse> done) {
   Answer(absl::StrCat("Revoke ", request.name()), v1::RevokeResponse(), std::move(done));

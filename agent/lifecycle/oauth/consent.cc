@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "agent/base/crash_point.h"
+#include "agent/lifecycle/oauth/oauth_checks.h"
 #include "agent/lifecycle/oauth/refresher.h"
 #include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/schedule.h"
@@ -71,17 +72,22 @@ void Refresher::Settle(const std::string& name, base::BootTime sent_at, absl::Du
   token.windows = WindowsFor(sent_at, lifetime, env_.random.Uniform());
   publish_(name);
   // A consent that ends soon is not put off by a refresh.
-  for (const FailureCode code : {FailureCode::kRefreshFailed, FailureCode::kRefreshInDoubt,
-                                 FailureCode::kNeedsConsent, FailureCode::kStoreFull}) {
+  for (const FailureCode code :
+       {FailureCode::kRefreshInDoubt, FailureCode::kNeedsConsent, FailureCode::kStoreFull}) {
     env_.failures.Resolve(code, name);
   }
+  if (!over) env_.failures.Resolve(FailureCode::kRefreshFailed, name);
   WatchConsent(name);
+  LookAtRestored();
   if (over) {
     return RetryLater(name, FailureCode::kRefreshFailed, "expired_on_arrival", 200,
                       absl::ZeroDuration(), true);
   }
   PlanAt(name, NextRefresh(name));
   Land(name, absl::OkStatus());
+  for (const auto& [other, state] : env_.ledger.credentials()) {
+    if (state.record.spec.has_oauth() && RefersTo(state.record.spec.oauth(), name)) TryAgain(other);
+  }
 }
 
 // For servers whose replies do not say (RFC 7662). Until it is known, the default counts.
@@ -98,7 +104,9 @@ void Refresher::AskLifetime(const std::string& name, uint64_t version, base::Boo
         env_.executor.Post([this, name, version, sent_at, asked_at, reply = std::move(reply)] {
           const CredentialState* now = env_.ledger.Find(name);
           if (now == nullptr || now->record.current_version != version) return;
-          if (!reply.ok() || !reply->active || reply->expires_in == absl::InfiniteDuration()) {
+          // A token that has ended already is no news that another one would not bring as well.
+          if (!reply.ok() || !reply->active || reply->expires_in == absl::InfiniteDuration() ||
+              reply->expires_in <= absl::ZeroDuration()) {
             env_.log.Write(observe::Level::kWarning, "lifetime_unknown",
                            {{"credential", name},
                             {"detail",
@@ -124,8 +132,22 @@ void Refresher::AskLifetime(const std::string& name, uint64_t version, base::Boo
 
 void Refresher::Consented(const std::string& name, TokenReply reply, base::Secret dpop_key,
                           Stored done) {
+  if (env_.ledger.Find(name) == nullptr) {
+    return done(absl::AbortedError("the credential was deleted meanwhile"));
+  }
+  StoreConsent(name, ++tokens_[name].consents, std::move(reply), std::move(dpop_key),
+               std::move(done));
+}
+
+void Refresher::StoreConsent(const std::string& name, uint64_t number, TokenReply reply,
+                             base::Secret dpop_key, Stored done) {
   const CredentialState* state = env_.ledger.Find(name);
-  if (state == nullptr) return done(absl::AbortedError("the credential was deleted meanwhile"));
+  const auto found = tokens_.find(name);
+  if (state == nullptr || found == tokens_.end() || found->second.consents != number) {
+    return done(
+        absl::AbortedError("the credential was deleted, or another login was finished, "
+                           "before this one could be stored"));
+  }
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
   const NewToken fresh = PutToken(transaction, *state, reply, dpop_key);
@@ -136,7 +158,7 @@ void Refresher::Consented(const std::string& name, TokenReply reply, base::Secre
   refresh.consented_at = now;
   if (!reply.refresh_token.empty()) refresh.refresh_token_since = now;
   if (reply.refresh_expires_in < absl::InfiniteDuration()) {
-    refresh.refresh_token_expires_at = now + reply.refresh_expires_in;
+    refresh.refresh_token_expires_at = env_.clock.ToWall(reply.sent_at) + reply.refresh_expires_in;
   }
   refresh.dpop_key = dpop_key;
   transaction.Put(std::move(refresh));
@@ -154,15 +176,16 @@ void Refresher::Consented(const std::string& name, TokenReply reply, base::Secre
     Alert(name, FailureCode::kStoreFull,
           absl::IsResourceExhausted(status) ? "disk_full" : "store_error", 0,
           now + absl::Seconds(1), std::string(status.message()));
-    env_.executor.After(absl::Seconds(1),
-                        [this, name, reply = std::move(reply), dpop_key = std::move(dpop_key),
-                         done = std::move(done)]() mutable {
-                          Consented(name, std::move(reply), std::move(dpop_key), std::move(done));
-                        });
+    env_.executor.After(
+        absl::Seconds(1), [this, name, number, reply = std::move(reply),
+                           dpop_key = std::move(dpop_key), done = std::move(done)]() mutable {
+          StoreConsent(name, number, std::move(reply), std::move(dpop_key), std::move(done));
+        });
     return;
   }
   base::CrashPoint("login:after_commit");
   LeaveHost(name, tokens_[name]);
+  tokens_[name].outdated = false;
   Settle(name, reply.sent_at, fresh.lifetime);
   if (reply.expires_in == absl::InfiniteDuration()) {
     AskLifetime(name, fresh.version, reply.sent_at);

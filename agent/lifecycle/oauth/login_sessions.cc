@@ -219,16 +219,20 @@ void LoginSessions::PollAfter(const std::string& id, absl::Duration wait) {
   sessions_.at(id).poll = env_.executor.After(wait, [this, id] { Exchange(id); });
 }
 
+absl::Status LoginSessions::CheckTerms(const Session& session) const {
+  const CredentialState* state = env_.ledger.Find(session.credential);
+  if (state != nullptr && MessageDifferencer::Equals(state->record.spec.oauth(), session.spec)) {
+    return absl::OkStatus();
+  }
+  return base::WithReason(
+      absl::AbortedError("the credential was changed meanwhile; begin the login again"),
+      "LOGIN_FAILED");
+}
+
 void LoginSessions::Exchange(const std::string& id) {
   Session& session = sessions_.at(id);
-  const CredentialState* state = env_.ledger.Find(session.credential);
-  if (state == nullptr || !MessageDifferencer::Equals(state->record.spec.oauth(), session.spec)) {
-    return Decide(
-        id, base::WithReason(absl::AbortedError("the credential was changed meanwhile; begin the "
-                                                "login again"),
-                             "LOGIN_FAILED"));
-  }
-  auto request = TokenRequestFor(env_.ledger, *state);
+  if (absl::Status changed = CheckTerms(session); !changed.ok()) return Decide(id, changed);
+  auto request = TokenRequestFor(env_.ledger, *env_.ledger.Find(session.credential));
   if (!request.ok()) {
     return Decide(id, base::WithReason(request.status(), "NO_VALUE_YET",
                                        {{"credential", session.credential}}));
@@ -257,6 +261,8 @@ void LoginSessions::OnReply(const std::string& id, TokenReply reply) {
   Session* session = Find(id);
   if (session == nullptr) return;
   if (reply.outcome != TokenOutcome::kGranted) return OnNoTokens(id, reply);
+  // Another server may be named now, to which these tokens must not go.
+  if (absl::Status changed = CheckTerms(*session); !changed.ok()) return Decide(id, changed);
   std::vector<std::string> scopes = reply.scopes;
   refresher_.Consented(
       session->credential, std::move(reply), session->dpop_key,

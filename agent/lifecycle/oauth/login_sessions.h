@@ -82,6 +82,8 @@ class LoginSessions {
   absl::Status ReadCode(Session& session, const base::Secret& redirected_to) const;
   void PollAfter(const std::string& id, absl::Duration wait);
   // Turns the code into tokens.
+  // Whether the credential is what it was when the login began.
+  absl::Status CheckTerms(const Session& session) const;
   void Exchange(const std::string& id);
   void OnReply(const std::string& id, providers::TokenReply reply);
   void OnNoTokens(const std::string& id, const providers::TokenReply& reply);

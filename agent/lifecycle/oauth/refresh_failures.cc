@@ -45,18 +45,16 @@ absl::Status NeedsConsent(const CredentialState& state) {
 void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
   const CredentialState& state = *env_.ledger.Find(name);
   Token& token = tokens_[name];
-  const bool in_flight_journaled =
-      state.refresh && state.refresh->inflight_since != store::kNever && !state.refresh->in_doubt;
-  if (reply.outcome == TokenOutcome::kUnknown && UsesRefreshToken(state.record.spec) &&
+  token.flight = 0;
+  const bool held = HoldsSent(token, state);
+  if (reply.outcome == TokenOutcome::kUnknown && held &&
       state.record.spec.oauth().refresh_token() != v1::KEEPS) {
+    token.outdated = false;
     OnDoubt(name, reply);
     return;
   }
-  if (reply.outcome == TokenOutcome::kInvalidGrant && UsesRefreshToken(state.record.spec)) {
-    OnInvalidGrant(name, reply);
-    return;
-  }
-  if (in_flight_journaled) {
+  if (held && state.refresh->inflight_since != store::kNever && !state.refresh->in_doubt &&
+      reply.outcome != TokenOutcome::kInvalidGrant) {
     // Definitely nothing happened to the refresh token. Should this commit fail, a restart is only
     // more careful than it need be.
     store::RefreshRecord record = *state.refresh;
@@ -65,6 +63,9 @@ void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
     transaction.Put(std::move(record));
     (void)env_.ledger.Commit(transaction);
   }
+  // Another one is wanted meanwhile, or in other terms.
+  if (token.outdated || token.hurried || (!token.sent.empty() && !held)) return StartOver(name);
+  if (reply.outcome == TokenOutcome::kInvalidGrant && held) return OnInvalidGrant(name, reply);
   switch (reply.outcome) {
     case TokenOutcome::kClientRefused:
     case TokenOutcome::kInvalidGrant:
@@ -84,11 +85,6 @@ void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
 void Refresher::OnInvalidGrant(const std::string& name, const TokenReply& reply) {
   Token& token = tokens_[name];
   store::RefreshRecord record = *env_.ledger.Find(name)->refresh;
-  if (!(record.refresh_token == token.sent)) {
-    // A person put another refresh token while the exchange was under way: that one counts.
-    Attempt(name);
-    return;
-  }
   record.needs_consent = true;
   record.EndFlight();
   store::Transaction transaction;
@@ -101,17 +97,14 @@ void Refresher::OnInvalidGrant(const std::string& name, const TokenReply& reply)
   env_.failures.Resolve(FailureCode::kRefreshInDoubt, name);
   Alert(name, FailureCode::kNeedsConsent, reply.cause, reply.http_status, absl::InfinitePast(),
         absl::StrCat("the refresh token is no longer accepted; ", ConsentCommand(state)));
+  WatchConsent(name);
+  LookAtRestored();
   Land(name, token.last_error);
 }
 
 void Refresher::OnDoubt(const std::string& name, const TokenReply& reply) {
   Token& token = tokens_[name];
   const CredentialState& state = *env_.ledger.Find(name);
-  if (!(state.refresh->refresh_token == token.sent)) {
-    // A person put another one while the exchange was under way: that one was never sent.
-    Attempt(name);
-    return;
-  }
   if (!state.refresh->in_doubt) {
     store::RefreshRecord record = *state.refresh;
     record.in_doubt = true;
@@ -127,7 +120,8 @@ void Refresher::OnDoubt(const std::string& name, const TokenReply& reply) {
                reply.retry_after, true);
     return;
   }
-  PlanInDoubt(name, *env_.ledger.Find(name), /*answered=*/reply.http_status != 0);
+  PlanInDoubt(name, *env_.ledger.Find(name), /*answered=*/reply.http_status != 0,
+              reply.retry_after);
   Alert(name, FailureCode::kRefreshInDoubt, reply.cause, reply.http_status, NextAt(name), "");
   // Whoever waits goes on waiting when the next attempt is at hand.
   if (token.next_at - env_.clock.BootNow() > absl::Seconds(2)) Land(name, token.last_error);
@@ -149,7 +143,7 @@ absl::Duration Refresher::OnItsWay(const Token& token, const CredentialState& st
 
 bool Refresher::InDoubt(const std::string& name) const {
   const CredentialState* state = env_.ledger.Find(name);
-  return state != nullptr && state->refresh &&
+  return state != nullptr && state->refresh && UsesRefreshToken(state->record.spec) &&
          (state->refresh->inflight_since != store::kNever || state->refresh->restored) &&
          state->record.spec.oauth().refresh_token() != v1::KEEPS;
 }
@@ -188,14 +182,25 @@ void Refresher::AwaitDecision(const std::string& name) {
 }
 
 absl::Status Refresher::AllowInDoubt(const std::string& name) {
-  tokens_[name].doubt_retried = true;
+  tokens_[name].in_leeway = false;
   const CredentialState& state = *env_.ledger.Find(name);
   if (!state.refresh->restored) return absl::OkStatus();
   store::RefreshRecord record = *state.refresh;
   record.restored = false;
   store::Transaction transaction;
   transaction.Put(std::move(record));
-  return env_.ledger.Commit(transaction);
+  absl::Status status = env_.ledger.Commit(transaction);
+  if (status.ok()) LookAtRestored();
+  return status;
+}
+
+void Refresher::LookAtRestored() {
+  if (!restored_) return;
+  for (const auto& [name, state] : env_.ledger.credentials()) {
+    if (state.refresh && state.refresh->restored) return;
+  }
+  restored_ = false;
+  env_.failures.Resolve(FailureCode::kRollbackDetected, observe::SubjectOf({}));
 }
 
 absl::Status Refresher::DoubtAll() {
@@ -210,11 +215,15 @@ absl::Status Refresher::DoubtAll() {
     record.restored = true;
     transaction.Put(std::move(record));
   }
-  return env_.ledger.Commit(transaction);
+  restored_ = true;
+  absl::Status status = env_.ledger.Commit(transaction);
+  if (status.ok()) LookAtRestored();
+  return status;
 }
 
 // True unless the plan is an ordinary retry.
-bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& state, bool answered) {
+bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& state, bool answered,
+                            absl::Duration floor) {
   Token& token = tokens_[name];
   const base::BootTime now = env_.clock.BootNow();
   const v1::OAuthSpec& spec = state.record.spec.oauth();
@@ -237,17 +246,15 @@ bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& stat
       return false;
     case DoubtAction::kRetryInLeeway:
       token.in_leeway = true;
-      PlanAt(name, now + InLeewayWait(
-                             doubt, answered ? absl::ZeroDuration() : OnItsWay(token, state),
-                             base::Backoff({}, token.failures, absl::ZeroDuration(), env_.random)));
+      PlanAt(name,
+             now + InLeewayWait(doubt, answered ? absl::ZeroDuration() : OnItsWay(token, state),
+                                base::Backoff({}, token.failures, floor, env_.random)));
       return true;
     case DoubtAction::kWaitForHard:
-      token.doubt_retried = true;
-      PlanAt(name, token.windows->hard);
+      PlanAt(name, std::max(token.windows->hard, now + floor));
       return true;
     case DoubtAction::kRetryNow:
-      token.doubt_retried = true;
-      PlanAt(name, now);
+      PlanAt(name, now + floor);
       return true;
   }
   return true;
@@ -281,7 +288,7 @@ void Refresher::Alert(const std::string& name, FailureCode code, absl::string_vi
   const Token& token = tokens_[name];
   env_.failures.Open({.code = code,
                       .credential = name,
-                      .provider = HostOf(state->record.spec.oauth().token_url()),
+                      .provider = ServerHostOf(state->record.spec.oauth()),
                       .provider_class = "oauth",
                       .attempt = token.failures,
                       .cause = std::string(cause),

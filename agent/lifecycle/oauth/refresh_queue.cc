@@ -10,6 +10,7 @@
 #include "agent/base/crash_point.h"
 #include "agent/base/error.h"
 #include "agent/lifecycle/oauth/consent_expiry.h"
+#include "agent/lifecycle/oauth/oauth_checks.h"
 #include "agent/lifecycle/oauth/refresher.h"
 #include "agent/lifecycle/oauth/token_request.h"
 #include "agent/lifecycle/resources.h"
@@ -25,14 +26,13 @@ using providers::TokenReply;
 
 // The wall clock may be set meanwhile.
 constexpr absl::Duration kLookAgain = absl::Hours(1);
+// For a token of another credential that a request needs.
+constexpr absl::Duration kSubjectWait = absl::Seconds(30);
 
 std::string GateOf(const v1::CredentialSpec& spec) {
-  const v1::OAuthSpec& oauth = spec.oauth();
-  if (UsesRefreshToken(spec) && !oauth.refresh_url().empty()) {
-    return absl::AsciiStrToLower(HostOf(oauth.refresh_url()));
-  }
-  return absl::AsciiStrToLower(
-      HostOf(oauth.token_url().empty() ? oauth.issuer() : oauth.token_url()));
+  const bool apart = UsesRefreshToken(spec) && !spec.oauth().refresh_url().empty();
+  return absl::AsciiStrToLower(apart ? HostOf(spec.oauth().refresh_url())
+                                     : ServerHostOf(spec.oauth()));
 }
 
 HostGate::Outcome OutcomeOf(TokenOutcome outcome) {
@@ -100,6 +100,7 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
     PlanInDoubt(name, *state, /*answered=*/true);
     return false;
   }
+  if (!SecureSubjects(name)) return false;
   auto request = TokenRequestFor(env_.ledger, *state);
   if (!request.ok()) {
     token.last_error = request.status();
@@ -108,6 +109,9 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
     return false;
   }
   token.by_person = false;
+  token.outdated = token.hurried = false;
+  // The one careful retry is made when it is sent, and not when it is planned.
+  if (InDoubt(name) && !token.in_leeway) token.doubt_retried = true;
   token.flight = next_number_++;
   token.flight_started = env_.clock.WallNow();
   if (UsesRefreshToken(state->record.spec) && !JournalInFlight(name, *state)) return false;
@@ -124,6 +128,28 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
         });
       });
   base::CrashPoint("refresh:after_send");
+  return true;
+}
+
+bool Refresher::SecureSubjects(const std::string& name) {
+  const v1::OAuthSpec& spec = env_.ledger.Find(name)->record.spec.oauth();
+  for (const auto& [holder, state] : env_.ledger.credentials()) {
+    if (!state.record.spec.has_oauth() || !RefersTo(spec, holder)) continue;
+    const Windows* windows = WindowsOf(holder);
+    if (windows != nullptr && env_.clock.BootNow() < windows->hard) continue;
+    Token& token = tokens_[name];
+    token.flight = next_number_++;  // to others, it is under way
+    token.sent = base::Secret();
+    EnsureFresh(holder, kSubjectWait, [this, name, flight = token.flight](absl::Status status) {
+      const auto found = tokens_.find(name);
+      if (found == tokens_.end() || found->second.flight != flight) return;
+      found->second.flight = 0;
+      if (status.ok()) return Attempt(name);
+      RetryLater(name, FailureCode::kRefreshFailed, "subject_token_unavailable", 0,
+                 absl::ZeroDuration(), true);
+    });
+    return false;
+  }
   return true;
 }
 
@@ -268,7 +294,7 @@ void Refresher::WatchConsent(const std::string& name) {
     env_.failures.Open(
         {.code = FailureCode::kExpiresSoon,
          .credential = name,
-         .provider = token.host,
+         .provider = ServerHostOf(state->record.spec.oauth()),
          .provider_class = "oauth",
          .cause = "consent_ends",
          .runway = std::max(absl::ZeroDuration(), until - now),

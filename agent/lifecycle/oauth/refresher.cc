@@ -27,6 +27,7 @@ constexpr absl::Duration kAskAgain = absl::Minutes(15);
 void Refresher::Adopt(const std::string& name, bool fetch_now) {
   const CredentialState* state = env_.ledger.Find(name);
   if (state == nullptr) return;
+  const bool known = tokens_.count(name) != 0;
   Token& token = tokens_[name];
   const store::VersionRecord* current = state->Current();
   if (!token.windows && current != nullptr && current->expires_at != store::kNever) {
@@ -41,7 +42,10 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
     }
   }
   publish_(name);
-  if (token.flight != 0) return;
+  if (token.flight != 0) {
+    token.outdated |= fetch_now;
+    return;
+  }
   if (fetch_now) {
     LeaveHost(name, token);
     token.sent_at.reset();  // what was sent before is not what is held now
@@ -53,6 +57,7 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
     token.last_error = absl::OkStatus();
   }
   WatchConsent(name);
+  if (known && !fetch_now && token.failures > 0) return;
   if (InDoubt(name) && state->refresh->restored) return AwaitDecision(name);
   if (InDoubt(name) && !state->refresh->needs_consent) {
     // The process ended between sending a refresh and storing what came back.
@@ -62,6 +67,14 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
     return;
   }
   PlanAt(name, fetch_now ? env_.clock.BootNow() : NextRefresh(name));
+}
+
+void Refresher::TryAgain(const std::string& name) {
+  const auto found = tokens_.find(name);
+  if (found == tokens_.end()) return;
+  if (found->second.flight != 0) found->second.hurried = true;
+  if (found->second.flight != 0 || InDoubt(name)) return;
+  if (found->second.failures > 0) PlanAt(name, env_.clock.BootNow());
 }
 
 void Refresher::Drop(const std::string& name) {
@@ -80,6 +93,7 @@ bool Refresher::Busy(const std::string& name) const {
 }
 
 void Refresher::Hold(const std::string& name) {
+  tokens_[name].held_plan = NextTry(name, tokens_[name]);
   PlanAt(name, base::BootTime::InfiniteFuture());
   LeaveHost(name, tokens_[name]);
   tokens_[name].flight = next_number_++;  // to others, an exchange like any other
@@ -92,7 +106,8 @@ void Refresher::Release(const std::string& name, bool ended) {
   Token& token = found->second;
   token.flight = 0;
   if (!ended) {
-    Adopt(name, /*fetch_now=*/false);
+    if (token.failures > 0) PlanAt(name, token.held_plan);
+    Adopt(name, std::exchange(token.outdated, false));
     if (token.failures == 0 && !token.waiters.empty()) Attempt(name);
     return;
   }
@@ -101,6 +116,7 @@ void Refresher::Release(const std::string& name, bool ended) {
   token = Token();
   token.waiters = std::move(waiters);
   publish_(name);
+  WatchConsent(name);
   // Where consent is needed now, the attempt says so.
   if (!token.waiters.empty() || UsesRefreshToken(state->record.spec)) Attempt(name);
 }
@@ -284,17 +300,32 @@ bool Refresher::JournalInFlight(const std::string& name, const CredentialState& 
   return true;
 }
 
+bool Refresher::HoldsSent(const Token& token, const CredentialState& state) const {
+  return !token.sent.empty() && UsesRefreshToken(state.record.spec) && state.refresh &&
+         state.refresh->refresh_token == token.sent;
+}
+
+void Refresher::StartOver(const std::string& name) {
+  Token& token = tokens_[name];
+  token.flight = 0;
+  token.outdated = token.hurried = false;
+  token.failures = 0;
+  token.last_error = absl::OkStatus();
+  Attempt(name);
+}
+
 void Refresher::OnReply(const std::string& name, uint64_t flight, TokenReply reply) {
   const auto found = tokens_.find(name);
   if (found == tokens_.end() || found->second.flight != flight ||
       env_.ledger.Find(name) == nullptr) {
     return;
   }
+  // Metadata may have been asked for before the exchange itself was sent.
+  if (found->second.sent_at < reply.sent_at) found->second.sent_at = reply.sent_at;
   if (reply.outcome == TokenOutcome::kGranted) {
     Accept(name, flight, std::move(reply));
     return;
   }
-  found->second.flight = 0;
   OnFailure(name, reply);
 }
 
@@ -303,12 +334,15 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
   if (found == tokens_.end() || found->second.flight != flight) return;
   Token& token = found->second;
   const CredentialState* state = env_.ledger.Find(name);
+  // What a person put meanwhile, or an administrator changed, counts. A refresh token that is still
+  // held was used up by this flight all the same: then what came in its place is stored.
+  const bool held = HoldsSent(token, *state);
+  if (!held && (token.outdated || !token.sent.empty())) return StartOver(name);
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
   const NewToken fresh = PutToken(transaction, *state, reply,
                                   state->refresh ? state->refresh->dpop_key : base::Secret());
-  if (UsesRefreshToken(state->record.spec) && state->refresh->refresh_token == token.sent) {
-    // Otherwise a person has put another one meanwhile, and that one counts.
+  if (held) {
     store::RefreshRecord refresh = *state->refresh;
     refresh.EndFlight();
     refresh.last_used_at = env_.clock.ToWall(reply.sent_at);
@@ -317,7 +351,8 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
       refresh.refresh_token_since = now;
     }
     if (reply.refresh_expires_in < absl::InfiniteDuration()) {
-      refresh.refresh_token_expires_at = now + reply.refresh_expires_in;
+      refresh.refresh_token_expires_at =
+          env_.clock.ToWall(reply.sent_at) + reply.refresh_expires_in;
     }
     transaction.Put(std::move(refresh));
   }
@@ -341,7 +376,9 @@ void Refresher::Accept(const std::string& name, uint64_t flight, TokenReply repl
     return;
   }
   base::CrashPoint("refresh:after_commit");
+  const bool outdated = token.outdated;
   Settle(name, reply.sent_at, fresh.lifetime);
+  if (outdated) return StartOver(name);
   if (reply.expires_in == absl::InfiniteDuration()) {
     AskLifetime(name, fresh.version, reply.sent_at);
   }

@@ -53,8 +53,12 @@ class Refresher {
       : env_(surroundings), publish_(std::move(publish)) {}
 
   // Takes charge of a credential: at start, after it was applied, and after a refresh token was
-  // put. `fetch_now`: do not wait for the stored token's soft point.
+  // put. `fetch_now`: what is held, or being fetched, is not what is wanted now. Otherwise what was
+  // planned after a failure stays planned.
   void Adopt(const std::string& name, bool fetch_now);
+  // What an exchange may have failed for is there now, or another: it is tried again at once. Not
+  // in doubt.
+  void TryAgain(const std::string& name);
   void Drop(const std::string& name);
   // The date was set: what is planned by dates is planned anew.
   void OnClockSet(const std::string& name);
@@ -111,8 +115,13 @@ class Refresher {
     base::BootTime next_at = base::BootTime::InfiniteFuture();
     uint64_t flight = 0;  // 0: none under way
     absl::Time flight_started = absl::InfinitePast();
-    base::Secret sent;  // the refresh token of the flight
-    std::string host;   // whose gate it was last sent to
+    base::Secret sent;      // the refresh token of the flight; empty: without one
+    bool outdated = false;  // the flight fetches what is not wanted any more
+    bool hurried = false;   // should the flight fail, it is tried again at once
+    // When it was to be tried next before it was held.
+    base::BootTime held_plan = base::BootTime::InfiniteFuture();
+    uint64_t consents = 0;  // how often a person has consented
+    std::string host;       // whose gate it was last sent to
     // When the refresh token was last sent; none: not by this process.
     std::optional<base::BootTime> sent_at;
     bool in_leeway = false;  // the next attempt repeats what may have been spent
@@ -165,7 +174,13 @@ class Refresher {
   void WatchConsent(const std::string& name);
   void AskLifetime(const std::string& name, uint64_t version, base::BootTime sent_at);
   bool JournalInFlight(const std::string& name, const CredentialState& state);
+  // Sees to it that the tokens of other credentials that its request needs are valid; false: later.
+  bool SecureSubjects(const std::string& name);
   void OnReply(const std::string& name, uint64_t flight, providers::TokenReply reply);
+  // Whether the refresh token of the flight is still the one that is held.
+  bool HoldsSent(const Token& token, const CredentialState& state) const;
+  // What the flight brings is of no use.
+  void StartOver(const std::string& name);
   void Accept(const std::string& name, uint64_t flight, providers::TokenReply reply);
   struct NewToken {
     uint64_t version = 0;
@@ -176,11 +191,18 @@ class Refresher {
                     const providers::TokenReply& reply, const base::Secret& dpop_key) const;
   // When that is committed: hands it out, plans what comes next and wakes everyone.
   void Settle(const std::string& name, base::BootTime sent_at, absl::Duration lifetime);
+  // As Consented, unless another consent has come after this one.
+  void StoreConsent(const std::string& name, uint64_t number, providers::TokenReply reply,
+                    base::Secret dpop_key, Stored done);
+  // Once nothing is left of an older store that was put back.
+  void LookAtRestored();
   void OnFailure(const std::string& name, const providers::TokenReply& reply);
   void OnInvalidGrant(const std::string& name, const providers::TokenReply& reply);
   void OnDoubt(const std::string& name, const providers::TokenReply& reply);
-  // `answered`: a reply came, so that the request is not on its way any more.
-  bool PlanInDoubt(const std::string& name, const CredentialState& state, bool answered);
+  // `answered`: a reply came, so that the request is not on its way any more. `floor`: the server
+  // wants to be left alone for so long.
+  bool PlanInDoubt(const std::string& name, const CredentialState& state, bool answered,
+                   absl::Duration floor = absl::ZeroDuration());
   void RetryLater(const std::string& name, observe::FailureCode code, absl::string_view cause,
                   int http_status, absl::Duration floor, bool alert);
   // Put back from an older copy: nothing is sent before an administrator says so.
@@ -197,6 +219,7 @@ class Refresher {
   std::map<std::string, Token> tokens_;
   // Those that some token was sent to, or waits for.
   std::map<std::string, Host> hosts_;
+  bool restored_ = false;  // some refresh token waits for a decision
 };
 
 }  // namespace keyturn::lifecycle::oauth

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "agent/base/duration_text.h"
 #include "agent/lifecycle/oauth/oauth_checks.h"
+#include "agent/lifecycle/resources.h"
 
 namespace keyturn::lifecycle::oauth {
 namespace {
@@ -59,6 +60,10 @@ void AddAssertion(const v1::OAuthSpec& spec, providers::TokenRequest& request) {
 
 bool HasLogin(const v1::CredentialSpec& spec) { return HasLogin(spec.oauth().grant()); }
 
+std::string ServerHostOf(const v1::OAuthSpec& spec) {
+  return HostOf(spec.token_url().empty() ? spec.issuer() : spec.token_url());
+}
+
 bool UsesRefreshToken(const v1::CredentialSpec& spec) {
   return UsesRefreshToken(spec.oauth().grant());
 }
@@ -107,6 +112,9 @@ absl::StatusOr<providers::TokenRequest> TokenRequestFor(const Ledger& ledger,
   switch (request.grant) {
     case Grant::kRefreshToken:
       if (state.refresh) request.refresh_token = state.refresh->refresh_token;
+      // Of what a person consented to, all that was granted: RFC 6749 section 6. What is asked for
+      // beyond that would be refused.
+      if (HasLogin(state.record.spec)) request.scopes.clear();
       break;
     case Grant::kJwtBearer:
       AddAssertion(spec, request);

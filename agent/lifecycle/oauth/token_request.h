@@ -10,6 +10,9 @@
 
 namespace keyturn::lifecycle::oauth {
 
+// Host and port of the authorization server, as far as the configuration tells.
+std::string ServerHostOf(const v1::OAuthSpec& spec);
+
 // Whether access tokens come from a refresh token that consent brought.
 bool UsesRefreshToken(const v1::CredentialSpec& spec);
 // Whether a person consents through `keyturn login`.

@@ -83,6 +83,7 @@ class InterruptedLoginTest : public testing::Test {
   }
   Finishing FinishAt(const std::string& id, const std::string& address) {
     v1::FinishLoginRequest request;
+    request.set_name("t");
     request.set_login_id(id);
     request.set_redirected_to(address);
     auto answer = std::make_shared<std::optional<absl::StatusOr<v1::FinishLoginResponse>>>();

@@ -539,6 +539,7 @@ TEST_F(LoginTest, NothingOfALoginIsLogged) {
 }
 
 TEST_F(LoginTest, WhoMayFinishAnotherCredentialsLoginsMayNotFinishThisOne) {
+  Use("authorization_code");
   const Started started = Start();
   ASSERT_TRUE(started.ok()) << started.status();
   v1::FinishLoginRequest request;

@@ -603,9 +603,8 @@ TEST_F(HttpAuthorizationServerTest, DiscoverTellsWhatThereIs) {
 // RFC 9207 section 3.
 TEST_F(HttpAuthorizationServerTest, DiscoverTellsWhetherTheServerNamesItself) {
   constexpr char kNames[] = R"(,"authorization_response_iss_parameter_supported":)";
-  for (const auto& [value, names] :
-       std::vector<std::pair<std::string, bool>>{{"true", true}, {"false", false},
-                                                 {R"("true")", false}, {"1", false}}) {
+  for (const auto& [value, names] : std::vector<std::pair<std::string, bool>>{
+           {"true", true}, {"false", false}, {R"("true")", false}, {"1", false}}) {
     Serve({{kOAuthDocument, Document(absl::StrCat(kNames, value))}});
     clock_.Advance(absl::Hours(2));  // what was kept is too old
     ServerConfig config = Issuer();
