@@ -291,6 +291,20 @@ TEST_F(InterruptedLoginTest, OtherScopesThanThoseAskedForAreTold) {
   EXPECT_EQ(finish({}), 0);
 }
 
+TEST_F(InterruptedLoginTest, TheRefreshTokenOfAnEarlierConsentDoesNotOutliveIt) {
+  UseBrowser();
+  EXPECT_TRUE(Outcome(Finish(Start())).ok());
+  house_.endpoint.SetGivesRefreshTokens(false);
+  const Finishing second = Finish(Start());
+  EXPECT_TRUE(Outcome(second).ok());
+  EXPECT_FALSE((**second)->has_refresh_token());
+  const int requests = house_.endpoint.requests();
+  house_.Advance(absl::Hours(1));
+  EXPECT_EQ(house_.endpoint.requests(), requests) << "the old one may be another person's";
+  EXPECT_EQ(house_.log.Count({"\"event\":\"failure\"", "NEEDS_CONSENT"}), 2)
+      << "before the first login and after the second";
+}
+
 TEST_F(InterruptedLoginTest, WhatTheServerSaysOfTheConsentsEndIsShown) {
   UseBrowser();
   house_.endpoint.EditReplies(

@@ -29,7 +29,9 @@ using Kind = TokenFault::Kind;
 const base::BootTime kSent{absl::Hours(5)};
 
 RC_GTEST_PROP(RefreshProperties, ATokenIsRefreshedWellBeforeAnybodyWaitsForIt, ()) {
-  const auto lifetime = absl::Milliseconds(*rc::gen::inRange<int64_t>(1, 40'000'000'000));
+  // From a second to months, each size as often as the others.
+  absl::Duration lifetime = absl::Milliseconds(*rc::gen::inRange(1000, 10'000));
+  for (int i = *rc::gen::inRange(0, 7); i > 0; --i) lifetime *= 10;
   const double draw = *rc::gen::inRange(0, 1000) / 1000.0;
   const Windows windows = WindowsFor(kSent, lifetime, draw);
   RC_ASSERT(windows.soft <= windows.hard);

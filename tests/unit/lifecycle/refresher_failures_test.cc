@@ -93,6 +93,18 @@ TEST_F(RefresherFailuresTest, ARefusedGrantOfAMachineIsAskedAgainAndNeedsNobody)
   EXPECT_EQ(house_.log.Resolved("REFRESH_FAILED"), 1);
 }
 
+// It has a record of its own for the key, but no refresh token in it that anybody could renew.
+TEST_F(RefresherFailuresTest, ARefusedGrantOfAMachineWhoseTokensAreBoundNeedsNobody) {
+  Apply("client_auth: none, grant: client_credentials, dpop: true");
+  house_.Advance(absl::Seconds(1));
+  ASSERT_NE(Now(), "");
+  SayOnce(TokenOutcome::kInvalidGrant, "invalid_grant", 400);
+  ToNextRequest();
+  house_.Advance(absl::Minutes(17));
+  EXPECT_EQ(house_.log.Failures("NEEDS_CONSENT"), 0);
+  EXPECT_TRUE(house_.endpoint.Accepts(Now()));
+}
+
 TEST_F(RefresherFailuresTest, AServerThatWasBusyLeavesNoDoubtBehind) {
   UseRefreshToken();
   house_.endpoint.InjectNext({Kind::kTransient, {}, absl::Minutes(1)});
