@@ -206,12 +206,14 @@ TEST_F(RestoredStoreTest, AnAdministratorDecides) {
   // That copy's refresh token was used up, so this is how it ends; but it was a decision.
   EXPECT_EQ(base::ReasonOf(Refresh(house_, /*in_doubt=*/true)), "NEEDS_CONSENT");
   EXPECT_EQ(house_.endpoint.replays(), 1);
+  EXPECT_EQ(house_.log.Resolved("ROLLBACK_DETECTED"), 1);
 }
 
 TEST_F(RestoredStoreTest, NewConsentEndsTheDoubt) {
   ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("app")).ok());
   house_.Advance(absl::Seconds(1));
   EXPECT_EQ(house_.log.Resolved("REFRESH_IN_DOUBT"), 1);
+  EXPECT_EQ(house_.log.Resolved("ROLLBACK_DETECTED"), 1) << "nothing is left to decide";
   EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
   house_.Advance(absl::Hours(24));
   EXPECT_EQ(house_.endpoint.replays(), 0);
@@ -248,6 +250,11 @@ TEST_F(RefreshDoubtTest, AnAnchorThatCannotBeWrittenStopsNobody) {
   KeeperHouse house(ServerWith(absl::ZeroDuration(), absl::Hours(8)));
   Use(house, "");
   house.store.anchor().broken = true;
+  house.Advance(absl::Hours(7));
+  house.Crash();
+  house.store.anchor().content = "restored\n";
+  ASSERT_TRUE(house.Start().ok()) << "not even after a rollback";
+  ASSERT_TRUE(house.Put("t", house.endpoint.NewGrant("app")).ok());
   house.Advance(absl::Hours(24));
   EXPECT_TRUE(house.endpoint.Accepts(house.Published("t")));
   EXPECT_GE(house.log.Count({"anchor_not_written"}), 1);
