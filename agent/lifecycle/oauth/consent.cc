@@ -126,6 +126,7 @@ void Refresher::Consented(const std::string& name, TokenReply reply, base::Secre
                           Stored done) {
   const CredentialState* state = env_.ledger.Find(name);
   if (state == nullptr) return done(absl::AbortedError("the credential was deleted meanwhile"));
+  if (HoldOf(name) != 0) return done(absl::AbortedError("its tokens are being ended"));
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
   const NewToken fresh = PutToken(transaction, *state, reply, dpop_key);

@@ -79,10 +79,17 @@ bool Refresher::Busy(const std::string& name) const {
   return found != tokens_.end() && found->second.flight != 0;
 }
 
-void Refresher::Hold(const std::string& name) {
+uint64_t Refresher::Hold(const std::string& name) {
   PlanAt(name, base::BootTime::InfiniteFuture());
-  LeaveHost(name, tokens_[name]);
-  tokens_[name].flight = next_number_++;  // to others, an exchange like any other
+  Token& token = tokens_[name];
+  LeaveHost(name, token);
+  token.flight = token.hold = next_number_++;  // to others, an exchange like any other
+  return token.hold;
+}
+
+uint64_t Refresher::HoldOf(const std::string& name) const {
+  const auto found = tokens_.find(name);
+  return found == tokens_.end() ? 0 : found->second.hold;
 }
 
 void Refresher::Release(const std::string& name, bool ended) {
@@ -90,7 +97,7 @@ void Refresher::Release(const std::string& name, bool ended) {
   const CredentialState* state = env_.ledger.Find(name);
   if (found == tokens_.end() || state == nullptr) return;
   Token& token = found->second;
-  token.flight = 0;
+  token.flight = token.hold = 0;
   if (!ended) {
     Adopt(name, /*fetch_now=*/false);
     if (token.failures == 0 && !token.waiters.empty()) Attempt(name);
@@ -100,6 +107,7 @@ void Refresher::Release(const std::string& name, bool ended) {
   env_.executor.Cancel(token.consent_timer);
   token = Token();
   token.waiters = std::move(waiters);
+  WatchConsent(name);  // there may be none left whose end is to be told
   publish_(name);
   // Where consent is needed now, the attempt says so.
   if (!token.waiters.empty() || UsesRefreshToken(state->record.spec)) Attempt(name);
@@ -199,7 +207,7 @@ void Refresher::RefreshNow(const std::string& name, Asked asked, Done done) {
   }
   Wait(name, absl::InfiniteDuration(), std::move(done));
   if (found->second.flight != 0) return;
-  found->second.by_person = asked != Asked::kByService;
+  found->second.by_person = true;
   Attempt(name);
 }
 
