@@ -466,6 +466,7 @@ void Keeper::Publish(const std::string& name) {
 
 void Keeper::Forget(const std::string& name) {
   engine_.Drop(name);
+  logins_.Drop(name);
   refresher_.Drop(name);
   if (const auto plan = plans_.find(name); plan != plans_.end()) {
     deps_.executor.Cancel(plan->second.rotation);

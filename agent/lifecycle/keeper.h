@@ -167,10 +167,22 @@ class Keeper final : public Lifecycle {
   void RefreshOne(const v1::RefreshRequest& request, Answer<v1::RefreshResponse> done);
   absl::Status CheckLogin(const std::string& name) const;
   void RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done);
+  // Not while tokens are being ended: what comes of that is for others to wait for.
+  absl::Status CheckNotHeld(const std::string& name) const;
+  // The tokens that were sent to the server to be ended, and what it did.
+  struct EndedTokens {
+    base::Secret refresh_token;
+    uint64_t version = 0;  // the access token's
+    v1::RevokeResponse outcome;
+  };
   // Ends the refresh token, then the access token, at the server; changes nothing here. While the
   // refresher holds still.
-  void EndTokens(const std::string& name, Answer<v1::RevokeResponse> done);
-  absl::Status ForgetTokens(const std::string& name, const v1::RevokeResponse& ended);
+  void EndTokens(const std::string& name, Answer<EndedTokens> done);
+  // Forgets them, and no others, and lets the refresher go on.
+  absl::Status SettleTokens(const std::string& name, const absl::StatusOr<EndedTokens>& ended);
+  absl::Status ForgetTokens(const std::string& name, const EndedTokens& ended);
+  // Whether a person has put another refresh token since those were sent.
+  bool PutSince(const std::string& name, const absl::StatusOr<EndedTokens>& ended) const;
   // Ends a token's grant where the server can be asked to, then deletes the credential.
   void DeleteToken(const std::string& name, Answer<v1::DeleteResponse> done);
   absl::Status CheckDeletable(const std::string& name) const;

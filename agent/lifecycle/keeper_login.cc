@@ -20,6 +20,7 @@ absl::Status Keeper::CheckLogin(const std::string& name) const {
             "\": only OAuth tokens with grant authorization_code or device_code have a login")),
         "NOT_POSSIBLE_NOW");
   }
+  if (absl::Status held = CheckNotHeld(name); !held.ok()) return held;
   if (const std::string missing = MissingSecret(spec, ledger_); !missing.empty()) {
     return base::WithReason(absl::FailedPreconditionError(absl::StrCat(
                                 "\"", name, "\" waits for a secret: keyturn put ", missing)),

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 // Ending tokens where they were made (RFC 7009): when a person asks for it, and as well as can be
 // when a credential is deleted. First the refresh token, because as long as that lives another
-// access token can be got; what could not be ended is not forgotten, so that it can be tried again.
+// access token can be got: when it could not be ended, neither is forgotten, so that it can be
+// tried again. An access token that outlives it is forgotten, and ends by itself soon. Nothing is
+// forgotten that was not sent to the server: a person may bring another refresh token meanwhile.
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "agent/base/error.h"
 #include "agent/lifecycle/keeper.h"
 #include "agent/lifecycle/oauth/token_request.h"
@@ -29,18 +34,25 @@ bool HasFailed(const v1::RevokeResponse& ended) {
          (ended.refresh_token() == kNone && ended.access_token() == kFailed);
 }
 
-std::string NoteFor(const absl::StatusOr<v1::RevokeResponse>& ended) {
-  if (!ended.ok()) {
-    return absl::StrCat("its tokens could not be ended at the server: ", ended.status().message());
+// The tokens that came to this end, as `VERB refresh token and its access token`; empty: none did.
+std::string Those(const v1::RevokeResponse& ended, absl::string_view end, absl::string_view verb) {
+  std::string those;
+  for (const auto& [what, word] : {std::pair("refresh token", &ended.refresh_token()),
+                                   std::pair("access token", &ended.access_token())}) {
+    if (*word == end) absl::StrAppend(&those, those.empty() ? verb : " and its ", what);
   }
-  std::string left;
-  for (const auto& [what, word] : {std::pair("refresh token", &ended->refresh_token()),
-                                   std::pair("access token", &ended->access_token())}) {
-    if (*word != kFailed && *word != kUnsupported) continue;
-    absl::StrAppend(&left, left.empty() ? "the server did not end its " : " and its ", what);
+  return those;
+}
+
+std::string NoteFor(const v1::RevokeResponse& ended) {
+  std::vector<std::string> left;
+  for (const std::string& part :
+       {Those(ended, kFailed, "the server did not end its "),
+        Those(ended, kUnsupported, "the server has no way to end its ")}) {
+    if (!part.empty()) left.push_back(part);
   }
-  if (!left.empty()) return absl::StrCat(left, "; end the grant there");
-  const bool any = ended->refresh_token() == kRevoked || ended->access_token() == kRevoked;
+  if (!left.empty()) return absl::StrCat(absl::StrJoin(left, "; "), "; end the grant there");
+  const bool any = ended.refresh_token() == kRevoked || ended.access_token() == kRevoked;
   return any ? "its tokens were ended at the server" : "";
 }
 
@@ -50,6 +62,14 @@ void Keeper::Revoke(v1::RevokeRequest request, Answer<v1::RevokeResponse> done) 
   deps_.executor.Post([this, request = std::move(request), done = std::move(done)]() mutable {
     RevokeOne(request.name(), std::move(done));
   });
+}
+
+absl::Status Keeper::CheckNotHeld(const std::string& name) const {
+  if (refresher_.HoldOf(name) == 0) return absl::OkStatus();
+  return base::WithReason(
+      absl::FailedPreconditionError(
+          absl::StrCat("\"", name, "\" is being revoked; try again when its server has answered")),
+      "NOT_POSSIBLE_NOW", {{"credential", name}});
 }
 
 void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done) {
@@ -62,6 +82,7 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
             "\" is not an OAuth token; keys end when they are replaced: keyturn rotate ", name)),
         "NOT_POSSIBLE_NOW"));
   }
+  if (absl::Status held = CheckNotHeld(name); !held.ok()) return done(held);
   if (const std::string missing = MissingSecret((*state)->record.spec, ledger_); !missing.empty()) {
     return done(base::WithReason(absl::FailedPreconditionError(absl::StrCat(
                                      "\"", name, "\" waits for a secret: keyturn put ", missing)),
@@ -77,33 +98,33 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
         });
   }
   logins_.Drop(name);
-  refresher_.Hold(name);
+  const uint64_t hold = refresher_.Hold(name);
   EndTokens(name,
-            [this, name, done = std::move(done)](absl::StatusOr<v1::RevokeResponse> ended) mutable {
-              if (ledger_.Find(name) == nullptr) {
+            [this, name, hold, done = std::move(done)](absl::StatusOr<EndedTokens> ended) mutable {
+              if (refresher_.HoldOf(name) != hold) {
                 return done(absl::AbortedError("the credential was deleted meanwhile"));
               }
-              absl::Status status = ended.status();
-              if (status.ok()) status = ForgetTokens(name, *ended);
-              refresher_.Release(name, status.ok() && !HasFailed(*ended));
-              if (!status.ok()) return done(status);
-              done(*std::move(ended));
+              if (absl::Status status = SettleTokens(name, ended); !status.ok())
+                return done(status);
+              done(std::move(ended->outcome));
             });
 }
 
-void Keeper::EndTokens(const std::string& name, Answer<v1::RevokeResponse> done) {
+void Keeper::EndTokens(const std::string& name, Answer<EndedTokens> done) {
   const CredentialState& state = *ledger_.Find(name);
   auto server = oauth::ServerConfigFor(ledger_, state);
   if (!server.ok()) return done(base::WithReason(server.status(), "NO_VALUE_YET"));
   struct Tokens {
     providers::ServerConfig server;
     base::Secret access;
-    v1::RevokeResponse ended;
-    Answer<v1::RevokeResponse> done;
+    EndedTokens ended;
+    Answer<EndedTokens> done;
   };
   auto tokens = std::make_shared<Tokens>();
   tokens->server = *std::move(server);
   tokens->done = std::move(done);
+  if (state.refresh) tokens->ended.refresh_token = state.refresh->refresh_token;
+  tokens->ended.version = state.record.current_version;
   const store::VersionRecord* current = state.Current();
   if (current != nullptr && current->expires_at > deps_.clock.WallNow()) {
     tokens->access = *current->value.Primary();
@@ -121,31 +142,46 @@ void Keeper::EndTokens(const std::string& name, Answer<v1::RevokeResponse> done)
   };
   const auto end_access = [tokens, end] {
     end(tokens->access, "access_token", [tokens](const char* word) {
-      tokens->ended.set_access_token(word);
-      tokens->done(tokens->ended);
+      tokens->ended.outcome.set_access_token(word);
+      tokens->done(std::move(tokens->ended));
     });
   };
-  end(state.refresh ? state.refresh->refresh_token : base::Secret(), "refresh_token",
-      [tokens, end_access](const char* word) {
-        tokens->ended.set_refresh_token(word);
-        if (word != kFailed) return end_access();
-        tokens->ended.set_access_token(tokens->access.empty() ? kNone : kFailed);
-        tokens->done(tokens->ended);
-      });
+  end(tokens->ended.refresh_token, "refresh_token", [tokens, end_access](const char* word) {
+    tokens->ended.outcome.set_refresh_token(word);
+    if (word != kFailed) return end_access();
+    tokens->ended.outcome.set_access_token(tokens->access.empty() ? kNone : kFailed);
+    tokens->done(std::move(tokens->ended));
+  });
 }
 
-absl::Status Keeper::ForgetTokens(const std::string& name, const v1::RevokeResponse& ended) {
+bool Keeper::PutSince(const std::string& name, const absl::StatusOr<EndedTokens>& ended) const {
   const CredentialState& state = *ledger_.Find(name);
-  const bool failed = HasFailed(ended);
+  return ended.ok() && state.refresh && !state.refresh->refresh_token.empty() &&
+         !(state.refresh->refresh_token == ended->refresh_token);
+}
+
+absl::Status Keeper::SettleTokens(const std::string& name,
+                                  const absl::StatusOr<EndedTokens>& ended) {
+  absl::Status status = ended.status();
+  if (status.ok()) status = ForgetTokens(name, *ended);
+  refresher_.Release(name, status.ok() && !HasFailed(ended->outcome));
+  // It was told to wait when it came.
+  if (PutSince(name, ended)) refresher_.Adopt(name, /*fetch_now=*/true);
+  return status;
+}
+
+absl::Status Keeper::ForgetTokens(const std::string& name, const EndedTokens& ended) {
+  const CredentialState& state = *ledger_.Find(name);
+  const bool failed = HasFailed(ended.outcome);
   store::Transaction transaction;
   if (!failed) {
     store::CredentialRecord record = state.record;
-    if (record.current_version != 0) {
+    if (record.current_version != 0 && record.current_version == ended.version) {
       transaction.Delete(store::VersionKey(name, record.current_version));
       record.current_version = 0;
     }
     transaction.Put(std::move(record));
-    if (state.refresh) {
+    if (state.refresh && state.refresh->refresh_token == ended.refresh_token) {
       store::RefreshRecord refresh = *state.refresh;
       refresh.refresh_token = base::Secret();
       refresh.EndFlight();
@@ -158,36 +194,50 @@ absl::Status Keeper::ForgetTokens(const std::string& name, const v1::RevokeRespo
                       .at = deps_.clock.WallNow(),
                       .what = "revoke",
                       .outcome = failed ? "failed" : "succeeded",
-                      .version = state.record.current_version,
-                      .detail = absl::StrCat("refresh token: ", ended.refresh_token(),
-                                             ", access token: ", ended.access_token())});
+                      .version = ended.version,
+                      .detail = absl::StrCat("refresh token: ", ended.outcome.refresh_token(),
+                                             ", access token: ", ended.outcome.access_token())});
   return ledger_.Commit(transaction);
 }
 
 void Keeper::DeleteToken(const std::string& name, Answer<v1::DeleteResponse> done) {
   if (absl::Status status = CheckDeletable(name); !status.ok()) return done(status);
-  const auto finish = [this, name](Answer<v1::DeleteResponse> answer, std::string note) {
-    if (absl::Status status = DeleteCredential(name); !status.ok()) {
-      refresher_.Release(name, /*ended=*/false);
-      return answer(status);
+  if (absl::Status held = CheckNotHeld(name); !held.ok()) return done(held);
+  const CredentialState& state = *ledger_.Find(name);
+  const v1::OAuthSpec& spec = state.record.spec.oauth();
+  const bool holds_any =
+      state.Current() != nullptr || (state.refresh && !state.refresh->refresh_token.empty());
+  // Where only the issuer is stated, its metadata says whether and where that can be done.
+  const bool revocable = !spec.revocation_url().empty() || !spec.issuer().empty();
+  if (!holds_any || !revocable || refresher_.Busy(name)) {
+    v1::DeleteResponse response;
+    // What an exchange brings that is under way, nobody will hold.
+    if (holds_any && refresher_.Busy(name)) {
+      response.set_note("a refresh was under way: its tokens were not ended at the server");
+    }
+    if (absl::Status status = DeleteCredential(name); !status.ok()) return done(status);
+    return done(std::move(response));
+  }
+  logins_.Drop(name);
+  const uint64_t hold = refresher_.Hold(name);
+  EndTokens(name, [this, name, hold,
+                   done = std::move(done)](const absl::StatusOr<EndedTokens>& ended) mutable {
+    if (refresher_.HoldOf(name) != hold) {
+      return done(absl::AbortedError("the credential was deleted meanwhile"));
     }
     v1::DeleteResponse response;
-    response.set_note(std::move(note));
-    answer(std::move(response));
-  };
-  const CredentialState& state = *ledger_.Find(name);
-  if (state.record.spec.oauth().revocation_url().empty() || refresher_.Busy(name)) {
-    // What an exchange brings that is under way, nobody will hold.
-    const bool left = state.Current() != nullptr || state.refresh;
-    return finish(std::move(done),
-                  left && refresher_.Busy(name)
-                      ? "a refresh was under way: its tokens were not ended at the server"
-                      : "");
-  }
-  refresher_.Hold(name);
-  EndTokens(name, [finish, done = std::move(done)](
-                      const absl::StatusOr<v1::RevokeResponse>& ended) mutable {
-    finish(std::move(done), NoteFor(ended));
+    response.set_note(ended.ok() ? NoteFor(ended->outcome)
+                                 : absl::StrCat("its tokens could not be ended at the server: ",
+                                                ended.status().message()));
+    if (PutSince(name, ended)) {
+      response.set_note("a refresh token that was put meanwhile was not ended at the server");
+    }
+    if (absl::Status status = DeleteCredential(name); !status.ok()) {
+      // It stays, but what the server has ended is of no use any more.
+      (void)SettleTokens(name, ended);
+      return done(status);
+    }
+    done(std::move(response));
   });
 }
 

@@ -16,11 +16,20 @@ using observe::FailureCode;
 using providers::ProviderClass;
 using Response = v1::ReportRejectedResponse;
 
+// How long a report waits for the replacement.
+constexpr absl::Duration kReplaceWait = absl::Seconds(30);
+
 Response Say(uint64_t version, const char* outcome) {
   Response response;
   response.set_current_version(version);
   response.set_outcome(outcome);
   return response;
+}
+
+absl::Status TooMany(absl::string_view what, const std::string& name, absl::Duration wait) {
+  return base::WithRetry(base::WithReason(absl::ResourceExhaustedError(what), "TOO_MANY_REPORTS",
+                                          {{"credential", name}}),
+                         wait);
 }
 
 }  // namespace
@@ -50,10 +59,7 @@ void Keeper::ReportOne(const std::string& principal, const v1::ReportRejectedReq
   // Whoever reports what is being replaced already waits for that, and makes no work.
   if (token && refresher_.Busy(name)) return ReplaceToken(name, version, std::move(done));
   if (const absl::Duration wait = rejections_.Admit(principal, now); wait > absl::ZeroDuration()) {
-    return done(base::WithRetry(
-        base::WithReason(absl::ResourceExhaustedError("too many reports of rejected values"),
-                         "TOO_MANY_REPORTS", {{"credential", name}}),
-        wait));
+    return done(TooMany("too many reports of rejected values", name, wait));
   }
   if (!rejections_.MayLook(name, now)) return done(Say(record.current_version, "debounced"));
   if (token) return LookIntoToken(name, version, std::move(done));
@@ -87,9 +93,15 @@ void Keeper::ReplaceToken(const std::string& name, uint64_t version, Answer<Resp
     // Another use of the refresh token could end the grant; the token in hand may well be good.
     return done(Say(now.record.current_version, "accepted"));
   }
-  refresher_.RefreshNow(
-      name, oauth::Refresher::Asked::kByService,
+  if (!rejections_.MayWait(name)) {
+    return done(
+        TooMany("too many wait for the refresh of this token already", name, absl::Seconds(1)));
+  }
+  // A refresh that has failed is tried again when its time has come, not when somebody reports.
+  refresher_.EnsureFresh(
+      name, kReplaceWait,
       [this, name, version, done = std::move(done)](const absl::Status& status) mutable {
+        rejections_.HasWaited(name);
         const CredentialState* state = ledger_.Find(name);
         if (state == nullptr)
           return done(absl::AbortedError("the credential was deleted meanwhile"));
@@ -128,7 +140,10 @@ void Keeper::LookIntoKey(const std::string& name, uint64_t version, Answer<Respo
 const char* Keeper::OnDeadKey(const std::string& name, const std::string& cause, int http_status) {
   const CredentialState& state = *ledger_.Find(name);
   const v1::CredentialSpec& spec = state.record.spec;
-  const ProviderClass c = (*ProviderOf(name))->traits().provider_class;
+  const auto provider = ProviderOf(name);
+  // It was there when the key was tried, and has become unusable since: nobody can be asked.
+  if (!provider.ok()) return "accepted";
+  const ProviderClass c = (*provider)->traits().provider_class;
   // A key that makes its own successor cannot once it is dead.
   const bool able = CheckRotatable(name).ok() && !state.rotation && c != ProviderClass::kSelfRoll;
   const bool now = able && IsInWindow(spec.rotate(), deps_.clock.WallNow());

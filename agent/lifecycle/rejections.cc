@@ -8,6 +8,7 @@ namespace {
 
 constexpr int kReportsPerMinute = 10;
 constexpr absl::Duration kBetweenLooks = absl::Seconds(60);
+constexpr size_t kWaitingMax = 1000;
 
 }  // namespace
 
@@ -28,6 +29,18 @@ bool Rejections::MayLook(const std::string& credential, base::BootTime now) {
   if (now < until) return false;
   until = now + kBetweenLooks;
   return true;
+}
+
+bool Rejections::MayWait(const std::string& credential) {
+  size_t& waiting = waiting_[credential];
+  if (waiting == kWaitingMax) return false;
+  ++waiting;
+  return true;
+}
+
+void Rejections::HasWaited(const std::string& credential) {
+  const auto found = waiting_.find(credential);
+  if (--found->second == 0) waiting_.erase(found);
 }
 
 void Rejections::MakeRoom(std::map<std::string, base::BootTime>& times, base::BootTime now) const {

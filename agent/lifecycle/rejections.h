@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Rejections: how often what services report may make the agent act. So many reports a minute of
-// one user, and one look a minute at one credential. Pure; time is a parameter, the boot-time
-// clock's. Bounded. Not thread-safe.
+// one user, one look a minute at one credential, and so many who wait for its replacement. Pure;
+// time is a parameter, the boot-time clock's. Bounded. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -23,6 +23,10 @@ class Rejections {
   absl::Duration Admit(absl::string_view principal, base::BootTime now);
   // True at most once a minute for each credential.
   bool MayLook(const std::string& credential, base::BootTime now);
+  // True for the first so many of those who wait for one credential at the same time; each of them
+  // is counted until it calls HasWaited.
+  bool MayWait(const std::string& credential);
+  void HasWaited(const std::string& credential);
 
  private:
   // Drops what is over; then, while there is still no room, whatever is over first.
@@ -32,6 +36,7 @@ class Rejections {
   // When the bucket of a principal is full again (the generic cell rate algorithm).
   std::map<std::string, base::BootTime> full_at_;
   std::map<std::string, base::BootTime> quiet_until_;
+  std::map<std::string, size_t> waiting_;
 };
 
 }  // namespace keyturn::lifecycle

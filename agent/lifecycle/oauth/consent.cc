@@ -148,6 +148,7 @@ void Refresher::StoreConsent(const std::string& name, uint64_t number, TokenRepl
         absl::AbortedError("the credential was deleted, or another login was finished, "
                            "before this one could be stored"));
   }
+  if (found->second.hold != 0) return done(absl::AbortedError("its tokens are being ended"));
   const absl::Time now = env_.clock.WallNow();
   store::Transaction transaction;
   const NewToken fresh = PutToken(transaction, *state, reply, dpop_key);

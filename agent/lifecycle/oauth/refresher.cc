@@ -92,11 +92,18 @@ bool Refresher::Busy(const std::string& name) const {
   return found != tokens_.end() && found->second.flight != 0;
 }
 
-void Refresher::Hold(const std::string& name) {
-  tokens_[name].held_plan = NextTry(name, tokens_[name]);
+uint64_t Refresher::Hold(const std::string& name) {
+  Token& token = tokens_[name];
+  token.held_plan = NextTry(name, token);
   PlanAt(name, base::BootTime::InfiniteFuture());
-  LeaveHost(name, tokens_[name]);
-  tokens_[name].flight = next_number_++;  // to others, an exchange like any other
+  LeaveHost(name, token);
+  token.flight = token.hold = next_number_++;  // to others, an exchange like any other
+  return token.hold;
+}
+
+uint64_t Refresher::HoldOf(const std::string& name) const {
+  const auto found = tokens_.find(name);
+  return found == tokens_.end() ? 0 : found->second.hold;
 }
 
 void Refresher::Release(const std::string& name, bool ended) {
@@ -104,7 +111,7 @@ void Refresher::Release(const std::string& name, bool ended) {
   const CredentialState* state = env_.ledger.Find(name);
   if (found == tokens_.end() || state == nullptr) return;
   Token& token = found->second;
-  token.flight = 0;
+  token.flight = token.hold = 0;
   if (!ended) {
     if (token.failures > 0) PlanAt(name, token.held_plan);
     Adopt(name, std::exchange(token.outdated, false));
@@ -116,7 +123,7 @@ void Refresher::Release(const std::string& name, bool ended) {
   token = Token();
   token.waiters = std::move(waiters);
   publish_(name);
-  WatchConsent(name);
+  WatchConsent(name);  // there may be none left whose end is to be told
   // Where consent is needed now, the attempt says so.
   if (!token.waiters.empty() || UsesRefreshToken(state->record.spec)) Attempt(name);
 }
@@ -215,7 +222,7 @@ void Refresher::RefreshNow(const std::string& name, Asked asked, Done done) {
   }
   Wait(name, absl::InfiniteDuration(), std::move(done));
   if (found->second.flight != 0) return;
-  found->second.by_person = asked != Asked::kByService;
+  found->second.by_person = true;
   Attempt(name);
 }
 

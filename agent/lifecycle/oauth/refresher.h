@@ -67,7 +67,6 @@ class Refresher {
   // that attempt too, or answers at once when it lies beyond the timeout.
   void EnsureFresh(const std::string& name, absl::Duration timeout, Done done);
   enum class Asked {
-    kByService,
     kByAdministrator,  // no retry, to the gate of the server: nobody does so often
     kInDoubt,          // by an administrator who takes the risk that the grant ends
   };
@@ -83,8 +82,11 @@ class Refresher {
   // Whether an exchange is under way; RefreshNow joins it.
   bool Busy(const std::string& name) const;
   // While tokens are being ended at the server: no exchange begins until Release, and whoever asks
-  // waits. Not while Busy.
-  void Hold(const std::string& name);
+  // waits; what a login brings is thrown away. Not while Busy. Returns a number that is never 0 and
+  // that no other hold of this process has.
+  uint64_t Hold(const std::string& name);
+  // The number of the hold that the credential is under; 0: none.
+  uint64_t HoldOf(const std::string& name) const;
   // `ended`: there is no token any more, and the next one is got when somebody asks for it.
   void Release(const std::string& name, bool ended);
 
@@ -114,6 +116,7 @@ class Refresher {
     base::Executor::TimerId timer = 0;
     base::BootTime next_at = base::BootTime::InfiniteFuture();
     uint64_t flight = 0;  // 0: none under way
+    uint64_t hold = 0;    // 0: not held
     absl::Time flight_started = absl::InfinitePast();
     base::Secret sent;      // the refresh token of the flight; empty: without one
     bool outdated = false;  // the flight fetches what is not wanted any more

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -12,6 +13,7 @@
 #include "agent/base/error.h"
 #include "agent/lifecycle/keeper.h"
 #include "tests/fakes/crypto_ready.h"
+#include "tests/fakes/faulty_backend.h"
 #include "tests/fakes/keeper_house.h"
 
 namespace keyturn::lifecycle {
@@ -25,11 +27,12 @@ class KeeperRevokeTest : public testing::Test {
   KeeperRevokeTest() : house_({}) {}
 
   // A token with a refresh token, which has been got once.
-  void Grant() {
+  void Grant(const std::string& more = "revocation_url: https://h/revoke") {
     ASSERT_TRUE(house_
-                    .Apply("credentials:\n  t:\n    oauth: { token_url: https://h/t, grant: "
-                           "refresh_token, client_id: c, client_auth: none, refresh_token: "
-                           "rotates, revocation_url: https://h/revoke }\n")
+                    .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
+                                        "grant: refresh_token, client_id: c, client_auth: none, "
+                                        "refresh_token: rotates, ",
+                                        more, " }\n"))
                     .ok());
     ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
     ASSERT_TRUE(Fetched());
@@ -43,26 +46,54 @@ class KeeperRevokeTest : public testing::Test {
             .ok());
     ASSERT_TRUE(Fetched());
   }
+  // Which people can log in to, on another device; it has got no token yet.
+  void Device() {
+    ASSERT_TRUE(house_
+                    .Apply("credentials:\n  t:\n    oauth: { token_url: https://h/t, grant: "
+                           "device_code, device_url: https://h/d, client_id: c, client_auth: none, "
+                           "revocation_url: https://h/revoke }\n")
+                    .ok());
+  }
   bool Fetched() {
     return house_.AdvanceUntil([&] { return !house_.Published("t").empty(); }, absl::Minutes(1));
   }
-  absl::StatusOr<v1::RevokeResponse> Revoke(const std::string& name = "t") {
+  template <class T>
+  using Answer = std::shared_ptr<std::optional<absl::StatusOr<T>>>;
+  // Each begins, and time does not pass.
+  Answer<v1::RevokeResponse> Revoking(const std::string& name = "t") {
     v1::RevokeRequest request;
     request.set_name(name);
-    std::optional<absl::StatusOr<v1::RevokeResponse>> got;
-    house_.keeper().Revoke(request, [&](auto response) { got = std::move(response); });
-    house_.AdvanceUntil([&] { return got.has_value(); }, absl::Minutes(2));
-    return got.value_or(absl::InternalError("no answer"));
+    auto got = std::make_shared<std::optional<absl::StatusOr<v1::RevokeResponse>>>();
+    house_.keeper().Revoke(request, [got](auto response) { *got = std::move(response); });
+    house_.Advance(absl::ZeroDuration());
+    return got;
   }
-  absl::StatusOr<v1::DeleteResponse> Delete() {
+  Answer<v1::DeleteResponse> Deleting() {
     v1::DeleteRequest request;
     request.set_type("credential");
     request.set_name("t");
-    std::optional<absl::StatusOr<v1::DeleteResponse>> got;
-    house_.keeper().Delete(request, [&](auto response) { got = std::move(response); });
-    house_.AdvanceUntil([&] { return got.has_value(); }, absl::Minutes(2));
-    return got.value_or(absl::InternalError("no answer"));
+    auto got = std::make_shared<std::optional<absl::StatusOr<v1::DeleteResponse>>>();
+    house_.keeper().Delete(request, [got](auto response) { *got = std::move(response); });
+    house_.Advance(absl::ZeroDuration());
+    return got;
   }
+  Answer<v1::StartLoginResponse> StartingLogin() {
+    v1::StartLoginRequest request;
+    request.set_name("t");
+    auto got = std::make_shared<std::optional<absl::StatusOr<v1::StartLoginResponse>>>();
+    house_.keeper().StartLogin(request, [got](auto response) { *got = std::move(response); });
+    house_.Advance(absl::ZeroDuration());
+    return got;
+  }
+  template <class T>
+  absl::StatusOr<T> Wait(const Answer<T>& got) {
+    house_.AdvanceUntil([&] { return got->has_value(); }, absl::Minutes(2));
+    return got->value_or(absl::InternalError("no answer"));
+  }
+  absl::StatusOr<v1::RevokeResponse> Revoke(const std::string& name = "t") {
+    return Wait(Revoking(name));
+  }
+  absl::StatusOr<v1::DeleteResponse> Delete() { return Wait(Deleting()); }
   absl::Status Ask() {
     std::optional<absl::Status> got;
     house_.keeper().EnsureFresh("t", absl::Seconds(10), [&](absl::Status s) { got = s; });
@@ -206,6 +237,141 @@ TEST_F(KeeperRevokeTest, AServerThatFailsDoesNotKeepACredentialFromBeingDeleted)
   ASSERT_TRUE(deleted.ok()) << deleted.status();
   EXPECT_EQ(deleted->note(),
             "the server did not end its refresh token and its access token; end the grant there");
+  EXPECT_FALSE(house_.Describe("t").ok());
+}
+
+TEST_F(KeeperRevokeTest, ARefreshTokenThatIsPutMeanwhileIsUsed) {
+  Grant();
+  const std::string access = house_.Published("t");
+  const auto revoking = Revoking();
+  ASSERT_FALSE(revoking->has_value());
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  ASSERT_TRUE(Wait(revoking).ok());
+  EXPECT_EQ(house_.Published("t"), "");
+  ASSERT_TRUE(Fetched());
+  EXPECT_NE(house_.Published("t"), access);
+  EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
+  EXPECT_TRUE(house_.endpoint.GrantAlive("c"));
+  EXPECT_EQ(house_.log.Failures("NEEDS_CONSENT"), 0);
+}
+
+TEST_F(KeeperRevokeTest, ARefreshTokenThatIsPutWhileTheServerFailsIsUsedAtOnce) {
+  Grant();
+  const std::string access = house_.Published("t");
+  house_.endpoint.SetRevocation(absl::UnavailableError("timeout"));
+  const auto revoking = Revoking();
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  EXPECT_EQ(Wait(revoking)->refresh_token(), "failed");
+  house_.Advance(absl::Seconds(1));
+  EXPECT_NE(house_.Published("t"), access);
+  EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
+}
+
+TEST_F(KeeperRevokeTest, ARefreshTokenThatIsPutDuringADeletionIsSaidToLive) {
+  Grant();
+  const auto deleting = Deleting();
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  const auto deleted = Wait(deleting);
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->note(), "a refresh token that was put meanwhile was not ended at the server");
+  EXPECT_FALSE(house_.Describe("t").ok());
+}
+
+TEST_F(KeeperRevokeTest, WhileTokensAreBeingEndedNobodyBeginsToEndThemOrToLogIn) {
+  Device();
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  ASSERT_TRUE(Fetched());
+  for (const bool deletion : {false, true}) {
+    if (deletion) {
+      ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+      ASSERT_TRUE(Fetched());
+    }
+    const auto revoking = deletion ? nullptr : Revoking();
+    const auto deleting = deletion ? Deleting() : nullptr;
+    for (const absl::Status& refused :
+         {Wait(Revoking()).status(), Wait(Deleting()).status(), Wait(StartingLogin()).status()}) {
+      EXPECT_EQ(base::ReasonOf(refused), "NOT_POSSIBLE_NOW");
+      EXPECT_TRUE(absl::StrContains(refused.message(), "is being revoked")) << refused;
+    }
+    EXPECT_EQ(house_.endpoint.revocations().size(), deletion ? 3u : 1u) << "asked for once";
+    EXPECT_TRUE(deletion ? Wait(deleting).ok() : Wait(revoking).ok());
+  }
+  EXPECT_FALSE(house_.Describe("t").ok());
+  // What has its name from now on is another one.
+  Device();
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  ASSERT_TRUE(Fetched());
+  house_.Advance(absl::Minutes(5));
+  EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
+}
+
+TEST_F(KeeperRevokeTest, ALoginThatTheStoreDidNotTakeYetIsThrownAway) {
+  Device();
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  ASSERT_TRUE(Fetched());
+  ASSERT_TRUE(Wait(StartingLogin()).ok());
+  house_.endpoint.DecideDevices(true);
+  house_.store.faults().FailAllCommits(fakes::CommitFault::kDiskFull);
+  ASSERT_TRUE(
+      house_.AdvanceUntil([&] { return house_.log.Failures("STORE_FULL") > 0; }, absl::Minutes(1)));
+  house_.store.faults().FailAllCommits(std::nullopt);
+  // The server answers a little after the next time that the login would be stored.
+  house_.Advance(absl::Milliseconds(970));
+  const auto revoking = Revoking();
+  house_.Advance(absl::Milliseconds(35));
+  ASSERT_FALSE(revoking->has_value());
+  EXPECT_EQ(Wait(revoking)->refresh_token(), "revoked");
+  house_.Advance(absl::Minutes(5));
+  EXPECT_EQ(house_.Published("t"), "");
+  EXPECT_EQ(base::ReasonOf(Ask()), "NEEDS_CONSENT");
+}
+
+TEST_F(KeeperRevokeTest, DeletingACredentialEndsItsLogin) {
+  Device();
+  ASSERT_TRUE(Wait(StartingLogin()).ok());
+  ASSERT_TRUE(Delete().ok());
+  Device();
+  house_.endpoint.DecideDevices(true);
+  house_.Advance(absl::Minutes(5));
+  EXPECT_EQ(house_.Published("t"), "") << "consent to one was stored in another";
+}
+
+TEST_F(KeeperRevokeTest, ADeletionThatTheStoreDoesNotTakeLeavesNoEndedTokens) {
+  Grant();
+  const auto deleting = Deleting();
+  house_.store.faults().FailCommit(1, fakes::CommitFault::kDiskFull);
+  EXPECT_FALSE(Wait(deleting).ok());
+  EXPECT_TRUE(house_.Describe("t").ok());
+  EXPECT_EQ(house_.Published("t"), "");
+  EXPECT_EQ(base::ReasonOf(Ask()), "NEEDS_CONSENT");
+  EXPECT_TRUE(Delete().ok());
+}
+
+TEST_F(KeeperRevokeTest, NobodyIsWarnedAnyMoreThatAConsentEndsWhichIsOver) {
+  Grant("revocation_url: https://h/revoke, consent: { lifetime: 10h }");
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.log.Failures("EXPIRES_SOON") > 0; },
+                                  absl::Hours(10)));
+  ASSERT_TRUE(Revoke().ok());
+  EXPECT_EQ(house_.log.Resolved("EXPIRES_SOON"), 1);
+}
+
+TEST_F(KeeperRevokeTest, WhereOnlyTheIssuerIsStatedItsMetadataSaysHowTokensEnd) {
+  Grant("issuer: https://h");
+  const auto deleted = Delete();
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->note(), "its tokens were ended at the server");
+  EXPECT_EQ(house_.endpoint.revocations().size(), 2u);
+  EXPECT_FALSE(house_.endpoint.GrantAlive("c"));
+}
+
+TEST_F(KeeperRevokeTest, ADeletionSaysThatTheMetadataNamesNoWay) {
+  Grant("issuer: https://h");
+  house_.endpoint.SetRevocation(absl::FailedPreconditionError("no endpoint"));
+  const auto deleted = Delete();
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->note(),
+            "the server has no way to end its refresh token and its access token; end the grant "
+            "there");
   EXPECT_FALSE(house_.Describe("t").ok());
 }
 

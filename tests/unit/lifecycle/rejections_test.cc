@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "agent/base/error.h"
@@ -40,8 +41,20 @@ TEST(Rejections, OneLookAMinuteAndNoMoreThanSoManyRemembered) {
   EXPECT_TRUE(rejections.MayLook("c", kStart + absl::Seconds(62)));
 }
 
+TEST(Rejections, AThousandWaitForOneCredentialAtATime) {
+  Rejections rejections;
+  for (int i = 0; i < 1000; ++i) ASSERT_TRUE(rejections.MayWait("a")) << i;
+  EXPECT_FALSE(rejections.MayWait("a"));
+  EXPECT_TRUE(rejections.MayWait("b"));
+  rejections.HasWaited("a");
+  EXPECT_TRUE(rejections.MayWait("a"));
+  EXPECT_FALSE(rejections.MayWait("a"));
+}
+
 class ReportTest : public testing::Test {
  protected:
+  explicit ReportTest(fakes::KeeperHouse::Options options = Options())
+      : house_(std::move(options)) {}
   static fakes::KeeperHouse::Options Options() {
     fakes::KeeperHouse::Options options;
     options.provider.traits.provider_class = providers::ProviderClass::kTagged;
@@ -70,7 +83,7 @@ class ReportTest : public testing::Test {
     return got.value_or(absl::InternalError("no answer"));
   }
 
-  fakes::KeeperHouse house_{Options()};
+  fakes::KeeperHouse house_;
 };
 
 TEST_F(ReportTest, ATokenIsReplacedOnceAMinuteAndOldOnesAreOldNews) {
@@ -137,6 +150,84 @@ TEST_F(ReportTest, AFailedReplacementIsAnError) {
   UseToken();
   house_.endpoint.InjectNext({fakes::TokenFault::Kind::kRefuseClient, {}, {}});
   EXPECT_FALSE(Report(Version()).ok());
+}
+
+TEST_F(ReportTest, AServerThatAskedForTimeGetsIt) {
+  UseToken();
+  house_.endpoint.SetFaults([] {
+    return fakes::TokenFault{fakes::TokenFault::Kind::kTransient, {}, absl::Hours(1)};
+  });
+  const int before = house_.endpoint.requests();
+  ASSERT_TRUE(
+      house_.AdvanceUntil([&] { return house_.endpoint.requests() > before; }, absl::Minutes(10)));
+  for (int i = 0; i < 10; ++i) {
+    house_.Advance(absl::Seconds(61));
+    const absl::Status refused = Report(Version()).status();
+    EXPECT_EQ(base::ReasonOf(refused), "REFRESH_FAILED") << refused;
+    EXPECT_GT(base::RetryOf(refused).value_or(absl::ZeroDuration()), absl::Minutes(10));
+  }
+  EXPECT_EQ(house_.endpoint.requests(), before + 1);
+}
+
+// Its requests go nowhere, and that takes two minutes to be seen.
+class SilentServerReportTest : public ReportTest {
+ protected:
+  static fakes::KeeperHouse::Options Silent() {
+    fakes::KeeperHouse::Options options = Options();
+    options.endpoint.timeout = absl::Minutes(2);
+    return options;
+  }
+  SilentServerReportTest() : ReportTest(Silent()) {}
+};
+
+TEST_F(SilentServerReportTest, AThousandReportsWaitForHalfAMinute) {
+  UseToken();
+  house_.endpoint.InjectNext({fakes::TokenFault::Kind::kLoseRequest, {}, {}});
+  v1::ReportRejectedRequest request;
+  request.set_name("t");
+  request.set_version(Version());
+  int turned_away = 0;
+  int late = 0;
+  for (int i = 0; i < 1100; ++i) {
+    house_.keeper().ReportRejected(
+        kPrincipal, request, [&](const absl::StatusOr<v1::ReportRejectedResponse>& response) {
+          const bool told = base::RetryOf(response.status()).has_value();
+          turned_away += absl::IsResourceExhausted(response.status()) && told ? 1 : 0;
+          late += absl::IsDeadlineExceeded(response.status()) ? 1 : 0;
+        });
+  }
+  house_.Advance(absl::Seconds(29));
+  EXPECT_EQ(turned_away, 100);
+  EXPECT_EQ(late, 0);
+  house_.Advance(absl::Seconds(1));
+  EXPECT_EQ(late, 1000);
+  // Those have made room.
+  EXPECT_TRUE(absl::IsDeadlineExceeded(Report(Version()).status()));
+}
+
+TEST_F(ReportTest, AProviderThatIsGoneWhenAKeyTurnsOutDeadStopsNothing) {
+  ASSERT_TRUE(house_
+                  .Apply("providers: { p: { recipe: fake } }\n"
+                         "credentials: { t: { provider: p, rotate: { every: 30d } } }\n"
+                         "policies: { x: { principals: [ { unix: { user: root } } ], "
+                         "allow: [read], on: [t] } }\n")
+                  .ok());
+  house_.Advance(absl::Hours(1));
+  ASSERT_NE(house_.Published("t"), "");
+  v1::ReportRejectedRequest request;
+  request.set_name("t");
+  request.set_version(Version());
+  house_.provider->InjectNext(fakes::ProviderCall::kVerify,
+                              {fakes::ProviderFault::Kind::kRefuse, {}, {}});
+  std::optional<absl::StatusOr<v1::ReportRejectedResponse>> got;
+  house_.keeper().ReportRejected(kPrincipal, request, [&](auto r) { got = std::move(r); });
+  house_.Advance(absl::ZeroDuration());
+  ASSERT_FALSE(got.has_value());
+  house_.registry().Remove(true);
+  ASSERT_TRUE(house_.Delete("policy", "x").ok());  // providers are made anew
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return got.has_value(); }, absl::Minutes(1)));
+  ASSERT_TRUE(got->ok()) << got->status();
+  EXPECT_EQ((*got)->outcome(), "accepted");
 }
 
 TEST_F(ReportTest, ATokenInDoubtIsNotRefreshedOnAWord) {
