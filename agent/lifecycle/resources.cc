@@ -58,6 +58,13 @@ absl::Status ExpandPresets(const providers::Presets& presets, File& file) {
   return absl::OkStatus();
 }
 
+bool States(const v1::OAuthSpec& spec, const std::string& name) {
+  const auto* field = spec.GetDescriptor()->FindFieldByName(name);
+  if (field == nullptr) return false;
+  return field->is_repeated() ? spec.GetReflection()->FieldSize(spec, field) != 0
+                              : spec.GetReflection()->HasField(spec, field);
+}
+
 class Checker {
  public:
   Checker(const v1::Resources& all, const Ledger& ledger, const ResourceChecks& checks)
@@ -297,8 +304,22 @@ class Checker {
       const v1::CredentialSpec* found = FindCredential(other);
       return found == nullptr || !found->has_oauth() ? nullptr : &found->oauth();
     };
-    const auto wrong = oauth::CheckOAuth(name, spec.oauth(), surroundings);
-    return wrong.has_value() ? WrongToken(*places_, name, *wrong) : absl::OkStatus();
+    auto wrong = oauth::CheckOAuth(name, spec.oauth(), surroundings);
+    if (!wrong.has_value()) return absl::OkStatus();
+    wrong->message += StatedByPreset(name, spec.oauth(), wrong->path);
+    return WrongToken(*places_, name, *wrong);
+  }
+
+  // Of what stands at this path and not in the file: where it comes from.
+  std::string StatedByPreset(const std::string& name, const v1::OAuthSpec& spec,
+                             const std::vector<std::string>& path) const {
+    const providers::Preset* preset = checks_.presets.Find(spec.preset());
+    if (preset == nullptr || path.empty() || !States(preset->spec.oauth(), path[0])) return "";
+    YamlPath here = {"credentials", name, "oauth"};
+    here.insert(here.end(), path.begin(), path.end());
+    const YamlPath above(here.begin(), here.end() - 1);
+    if (places_->At(here) != places_->At(above)) return "";
+    return absl::StrCat(" (so says the preset, ", preset->file, ")");
   }
 
   absl::Status Policy(const std::string& name, const v1::PolicySpec& spec) const {

@@ -113,7 +113,7 @@ struct TokenReply {
   base::Secret access_token;
   // "Bearer", "DPoP"; empty when the server does not say.
   std::string token_type;
-  // InfiniteDuration when the server does not say.
+  // InfiniteDuration when the server does not say; zero for what has ended already.
   absl::Duration expires_in = absl::InfiniteDuration();
   // Empty when the old one stays.
   base::Secret refresh_token;
@@ -128,6 +128,13 @@ struct TokenReply {
   // When the request was handed to the network: lifetimes count from here, since the server's clock
   // started no earlier.
   base::BootTime sent_at;
+};
+
+// RFC 8628 section 3.1, RFC 8707.
+struct DeviceRequest {
+  std::vector<std::string> scopes;
+  std::string audience;
+  std::vector<std::string> resources;
 };
 
 // RFC 8628 section 3.2.
@@ -174,7 +181,7 @@ class AuthorizationServer {
   // The endpoints, those that were empty filled in. Asks the issuer, if there is one, even when
   // nothing is empty.
   virtual void Discover(ServerConfig server, Answer<Endpoints> done) = 0;
-  virtual void StartDevice(ServerConfig server, std::vector<std::string> scopes,
+  virtual void StartDevice(ServerConfig server, DeviceRequest request,
                            Answer<DeviceReply> done) = 0;
   // `hint` is access_token or refresh_token (RFC 7009 section 2.1).
   virtual void Revoke(ServerConfig server, base::Secret token, std::string hint,

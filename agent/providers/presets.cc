@@ -172,6 +172,7 @@ absl::StatusOr<Preset> ReadPreset(absl::string_view yaml, absl::string_view file
   if (absl::Status s = base::ParseYaml(yaml, file_name, &preset.spec, &where); !s.ok()) return s;
   if (absl::Status s = Check(preset.spec, where, file_name); !s.ok()) return s;
   preset.yaml = std::string(yaml);
+  preset.file = std::string(file_name);
   return preset;
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Presets: what Keyturn knows about OAuth services, read from the preset files of some directories
-// at the start and checked so that using one can no longer meet a mistake of its author. Immutable
-// after Load, hence thread-safe.
+// at the start and checked as far as a file can be by itself. The rules for tokens hold for what
+// comes out when a preset is used, and what breaks them then is said with the preset's file.
+// Immutable after Load, hence thread-safe.
 #pragma once
 
 #include <google/protobuf/message.h>
@@ -20,8 +21,9 @@ namespace keyturn::providers {
 
 struct Preset {
   internal::v1::Preset spec;
-  // The file's text, for people.
+  // The file's text and where it is, for people.
   std::string yaml;
+  std::string file;
 };
 
 // InvalidArgument opens with FILE:LINE:COLUMN and says what is wrong.

@@ -58,7 +58,7 @@ class FakeAuthorizationServer final : public providers::AuthorizationServer {
 
   void Request(providers::TokenRequest request, Done done) override;
   void Discover(providers::ServerConfig server, Answer<providers::Endpoints> done) override;
-  void StartDevice(providers::ServerConfig server, std::vector<std::string> scopes,
+  void StartDevice(providers::ServerConfig server, providers::DeviceRequest request,
                    Answer<providers::DeviceReply> done) override;
   void Revoke(providers::ServerConfig server, base::Secret token, std::string hint,
               absl::AnyInvocable<void(absl::Status)> done) override;

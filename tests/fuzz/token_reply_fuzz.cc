@@ -23,10 +23,16 @@ void CheckText(absl::string_view text, size_t length_max) {
   for (const char c : text) KEYTURN_CHECK(c > 0x20 && c < 0x7f, "not a graphic character");
 }
 
-void CheckLifetime(absl::Duration lifetime) {
+void CheckAhead(absl::Duration lifetime) {
   KEYTURN_CHECK(lifetime == absl::InfiniteDuration() ||
-                    (lifetime > absl::ZeroDuration() && lifetime <= kLifetimeMax),
+                    (lifetime >= absl::ZeroDuration() && lifetime <= kLifetimeMax),
                 "a senseless lifetime");
+}
+
+// Of what cannot have ended already.
+void CheckLifetime(absl::Duration lifetime) {
+  CheckAhead(lifetime);
+  KEYTURN_CHECK(lifetime > absl::ZeroDuration(), "ended before it began");
 }
 
 v1::OAuthQuirks QuirksOf(uint8_t choice) {
@@ -52,7 +58,7 @@ void TryTokenReply(const net::HttpResult& result, const providers::TokenQuestion
   const providers::TokenReply reply = providers::ReadTokenReply(result, question);
   CheckText(reply.cause, 32);
   CheckText(reply.token_type, 8);
-  CheckLifetime(reply.expires_in);
+  CheckAhead(reply.expires_in);
   CheckLifetime(reply.refresh_expires_in);
   KEYTURN_CHECK(reply.retry_after >= absl::ZeroDuration() && reply.retry_after <= absl::Hours(1),
                 "a senseless wait");
@@ -72,24 +78,25 @@ void TryTokenReply(const net::HttpResult& result, const providers::TokenQuestion
   }
 }
 
-void TryOthers(const net::HttpResult& result, absl::Time now) {
+void TryOthers(const net::HttpResult& result, const v1::OAuthQuirks& quirks, absl::Time now) {
   static const auto& egress = *new auto(net::EgressRules::Create({}, {"localhost"}).value());
-  if (const auto device = providers::ReadDeviceReply(result, egress); device.ok()) {
+  if (const auto device = providers::ReadDeviceReply(result, quirks, egress); device.ok()) {
     CheckText(device->device_code.Reveal(), 64 * 1024);
     CheckText(device->verification_uri, 2048);
     CheckLifetime(device->expires_in);
-    KEYTURN_CHECK(device->interval > absl::ZeroDuration() && device->interval <= absl::Minutes(1),
+    KEYTURN_CHECK(device->interval > absl::ZeroDuration() && device->interval <= device->expires_in,
                   "a senseless interval");
   }
-  if (const auto token = providers::ReadIntrospectionReply(result, now); token.ok()) {
+  if (const auto token = providers::ReadIntrospectionReply(result, quirks, now); token.ok()) {
     CheckLifetime(token->expires_in);
   }
-  (void)providers::ReadRevocationReply(result);
+  (void)providers::ReadRevocationReply(result, quirks);
   (void)providers::DpopNonces::AskedFor(result);
   providers::ServerMetadata metadata;
   if (providers::ReadMetadata(result.reply.body, "https://as.example.com", egress, metadata) ==
       providers::MetadataReading::kGood) {
     CheckText(metadata.endpoints.token, 2048);
+    KEYTURN_CHECK(metadata.endpoints.token.find('#') == std::string::npos, "a fragment");
     KEYTURN_CHECK(metadata.endpoints.token.empty() || metadata.endpoints.token[4] == 's',
                   "no https");
   }
@@ -116,6 +123,6 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   question.quirks = QuirksOf(data[1]);
   question.now = absl::FromUnixSeconds(1'700'000'000);
   TryTokenReply(result, question);
-  TryOthers(result, question.now);
+  TryOthers(result, question.quirks, question.now);
   return 0;
 }

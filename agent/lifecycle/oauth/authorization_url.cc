@@ -2,8 +2,6 @@
 #include "agent/lifecycle/oauth/authorization_url.h"
 
 #include <algorithm>
-#include <array>
-#include <iterator>
 #include <map>
 #include <optional>
 #include <utility>
@@ -18,17 +16,13 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "agent/base/sha256.h"
+#include "agent/lifecycle/oauth/oauth_checks.h"
 
 namespace keyturn::lifecycle::oauth {
 namespace {
 
 constexpr size_t kRedirectUriMax = 2048;
 constexpr size_t kRedirectedMax = 16 * 1024;
-
-// What the protocol itself says is not for the specification to change.
-constexpr std::array<absl::string_view, 7> kOurs = {
-    "response_type",  "client_id", "redirect_uri",         "state",
-    "code_challenge", "dpop_jkt",  "code_challenge_method"};
 
 std::string PercentEncoded(absl::string_view text) {
   std::string encoded;
@@ -108,7 +102,7 @@ std::string AuthorizationUrl(const v1::OAuthSpec& spec, const AuthorizationAsk& 
   }
   if (!ask.thumbprint.empty()) params.emplace_back("dpop_jkt", ask.thumbprint);
   const auto& stated = spec.authorization_params();
-  if (!spec.scopes().empty() && stated.count("scope") == 0) {
+  if (!spec.scopes().empty()) {
     const std::string& separator = spec.quirks().scope_separator();
     params.emplace_back("scope", absl::StrJoin(spec.scopes(), separator.empty() ? " " : separator));
   }
@@ -118,9 +112,8 @@ std::string AuthorizationUrl(const v1::OAuthSpec& spec, const AuthorizationAsk& 
   for (const std::string& resource : spec.resources()) params.emplace_back("resource", resource);
   const std::map<std::string, std::string> ordered(stated.begin(), stated.end());
   for (const auto& [name, value] : ordered) {
-    if (std::find(kOurs.begin(), kOurs.end(), name) == kOurs.end()) {
-      params.emplace_back(name, value);
-    }
+    // What the protocol itself says is not for the specification to change.
+    if (!IsAuthorizationParam(name)) params.emplace_back(name, value);
   }
   std::string url = ask.endpoint;
   char separator = absl::StrContains(url, "?") ? '&' : '?';

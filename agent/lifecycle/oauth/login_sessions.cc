@@ -25,7 +25,8 @@ using providers::TokenReply;
 
 // RFC 8628 section 3.5.
 constexpr absl::Duration kSlowDown = absl::Seconds(5);
-constexpr absl::Duration kIntervalMax = absl::Minutes(1);
+// Between tries after failures, unless the server wants longer intervals anyway.
+constexpr absl::Duration kRetryMax = absl::Minutes(1);
 // Codes live for a minute or more, and a person waits: a busy server is asked again, but not for
 // long.
 constexpr uint32_t kCodeTries = 3;
@@ -80,8 +81,12 @@ void LoginSessions::Start(const std::string& name, const std::string& redirect_u
   const std::string id(NewUnguessable(env_.random).Reveal());
   sessions_.emplace(id, std::move(session));
   if (device) {
+    providers::DeviceRequest request;
+    request.scopes.assign(spec.scopes().begin(), spec.scopes().end());
+    request.audience = spec.audience();
+    request.resources.assign(spec.resources().begin(), spec.resources().end());
     env_.server.StartDevice(
-        *std::move(server), {spec.scopes().begin(), spec.scopes().end()},
+        *std::move(server), std::move(request),
         [this, id, done = std::move(done)](absl::StatusOr<providers::DeviceReply> reply) mutable {
           env_.executor.Post(
               [this, id, done = std::move(done), reply = std::move(reply)]() mutable {
@@ -146,7 +151,7 @@ void LoginSessions::OnDevice(const std::string& id, absl::StatusOr<providers::De
   if (session == nullptr) return FailStart(id, NoSuchLogin(), std::move(done));
   if (!reply.ok()) return FailStart(id, reply.status(), std::move(done));
   session->code = std::move(reply->device_code);
-  session->interval = std::clamp(reply->interval, absl::Seconds(1), kIntervalMax);
+  session->interval = std::max(reply->interval, absl::Seconds(1));
   Open(id, std::min(kOpenFor, reply->expires_in));
   v1::StartLoginResponse response;
   response.set_login_id(id);
@@ -286,8 +291,7 @@ void LoginSessions::OnNoTokens(const std::string& id, const TokenReply& reply) {
   if (reply.outcome == TokenOutcome::kPending) {
     session.failures = 0;
     if (reply.retry_after > absl::ZeroDuration()) {
-      session.interval =
-          std::min(kIntervalMax, std::max(session.interval + kSlowDown, reply.retry_after));
+      session.interval = std::max(session.interval + kSlowDown, reply.retry_after);
     }
     return PollAfter(id, session.interval);
   }
@@ -296,7 +300,8 @@ void LoginSessions::OnNoTokens(const std::string& id, const TokenReply& reply) {
     return Decide(id, ExchangeFailed(reply));
   }
   ++session.failures;
-  PollAfter(id, base::Backoff({.base = session.interval, .cap = kIntervalMax}, session.failures,
+  const absl::Duration cap = std::max(session.interval, kRetryMax);
+  PollAfter(id, base::Backoff({.base = session.interval, .cap = cap}, session.failures,
                               std::max(session.interval, reply.retry_after), env_.random));
 }
 

@@ -52,8 +52,8 @@ constexpr absl::string_view kTokenParams[] = {"grant_type",
                                               "audience",
                                               "actor_token_type"};
 constexpr absl::string_view kAuthorizationParams[] = {
-    "response_type", "client_id",      "redirect_uri",          "scope",
-    "state",         "code_challenge", "code_challenge_method", "client_secret"};
+    "response_type",  "client_id",             "redirect_uri",  "scope",    "state",
+    "code_challenge", "code_challenge_method", "client_secret", "dpop_jkt"};
 constexpr absl::string_view kClaims[] = {"iss", "sub", "aud", "iat", "exp", "nbf", "jti"};
 // Headers that requests set, or that would hold a secret.
 constexpr absl::string_view kHeaders[] = {
@@ -158,9 +158,6 @@ Mistake OwnAssertion(const v1::OAuthSpec& spec) {
   }
   if (assertion.issuer().empty() && spec.client_id().empty()) {
     return Wrong({"assertion"}, "`issuer` is needed where there is no `client_id`");
-  }
-  if (assertion.audience().empty() && spec.token_url().empty()) {
-    return Wrong({"assertion"}, "`audience` is needed where there is no `token_url`");
   }
   if (assertion.has_lifetime()) {
     const absl::Duration lifetime = base::ToDuration(assertion.lifetime());
@@ -321,13 +318,15 @@ Mistake Texts(const v1::OAuthSpec& spec) {
     }
   }
   for (const auto& [param, unused] : spec.extra_params()) {
+    // Some servers have their own word for this grant, as Zoom: account_credentials.
+    if (param == "grant_type" && spec.grant() == v1::CLIENT_CREDENTIALS) continue;
     if (param.empty() || Among(param, kTokenParams)) {
       return Wrong({"extra_params", param},
                    "is a standard parameter, which has a field of its own or is filled in");
     }
   }
   for (const auto& [param, unused] : spec.authorization_params()) {
-    if (param.empty() || Among(param, kAuthorizationParams)) {
+    if (param.empty() || IsAuthorizationParam(param)) {
       return Wrong({"authorization_params", param},
                    "is a standard parameter, which has a field of its own or is filled in");
     }
@@ -377,6 +376,9 @@ Mistake Quirks(const v1::OAuthSpec& spec) {
   if (quirks.lifetime_unit() == v1::OAuthQuirks::FIXED && !spec.has_default_lifetime()) {
     return Wrong({"quirks", "lifetime_unit"}, "`fixed` needs `default_lifetime`");
   }
+  if (quirks.assertion_audience() == v1::OAuthQuirks::ISSUER && spec.issuer().empty()) {
+    return Wrong({"quirks", "assertion_audience"}, "`issuer` needs the field `issuer`");
+  }
   if (quirks.scope_separator().size() > 4 || !IsVisible(quirks.scope_separator())) {
     return Wrong({"quirks", "scope_separator"}, "must be 1 to 4 characters of printable ASCII");
   }
@@ -402,6 +404,8 @@ bool HasLogin(v1::OAuthGrant grant) {
 bool UsesRefreshToken(v1::OAuthGrant grant) {
   return grant == v1::REFRESH_TOKEN || HasLogin(grant);
 }
+
+bool IsAuthorizationParam(absl::string_view param) { return Among(param, kAuthorizationParams); }
 
 std::vector<UrlField> UrlsOf(v1::OAuthSpec& spec) {
   std::vector<UrlField> urls;

@@ -32,6 +32,8 @@ std::optional<OAuthMistake> CheckOAuth(const std::string& name, const v1::OAuthS
 bool HasLogin(v1::OAuthGrant grant);
 // Whether access tokens come from a refresh token.
 bool UsesRefreshToken(v1::OAuthGrant grant);
+// Whether the address of a login holds this parameter anyway: it cannot be stated.
+bool IsAuthorizationParam(absl::string_view param);
 
 struct UrlField {
   std::vector<std::string> path;

@@ -54,7 +54,12 @@ void DpopNonces::Note(const std::string& url, const net::HttpResult& result) {
 bool DpopNonces::AskedFor(const net::HttpResult& result) {
   if (NonceOf(result).empty()) return false;
   if (result.reply.status != 400 && result.reply.status != 401) return false;
-  if (absl::StrContains(result.reply.Header("www-authenticate"), "use_dpop_nonce")) return true;
+  // There may be a challenge for each scheme, each in a header of its own.
+  const auto& headers = result.reply.headers;
+  const bool challenged = std::any_of(headers.begin(), headers.end(), [](const auto& header) {
+    return header.first == "www-authenticate" && absl::StrContains(header.second, "use_dpop_nonce");
+  });
+  if (challenged) return true;
   const auto body = ParseJson(result.reply.body.Reveal());
   if (body == nullptr || !body->is_object()) return false;
   const auto error = body->find("error");

@@ -30,11 +30,21 @@ void SetHeader(net::HttpRequest& http, const std::string& name, base::Secret val
   http.headers.emplace_back(name, std::move(value));
 }
 
-// Who an assertion is for. The issuer, where it is known: an assertion for a URL could be replayed
-// by whoever gets that URL into a configuration.
+// Who an assertion is for. The issuer, where it is known and nothing else is stated: an assertion
+// for a URL could be replayed by whoever gets that URL into a configuration.
 const std::string& AudienceOf(const ServerConfig& server, const std::string& url) {
-  if (!server.endpoints.issuer.empty()) return server.endpoints.issuer;
-  return server.endpoints.token.empty() ? url : server.endpoints.token;
+  const Endpoints& endpoints = server.endpoints;
+  const auto choice = server.quirks.assertion_audience();
+  if (choice == v1::OAuthQuirks::ENDPOINT) return url;
+  const bool for_issuer = choice != v1::OAuthQuirks::TOKEN_URL && !endpoints.issuer.empty();
+  if (for_issuer) return endpoints.issuer;
+  return endpoints.token.empty() ? url : endpoints.token;
+}
+
+// Whether the token endpoint has to be known, whatever the request is for.
+bool NamesTokenUrl(const ServerConfig& server) {
+  return server.quirks.assertion_audience() == v1::OAuthQuirks::TOKEN_URL &&
+         server.endpoints.token.empty();
 }
 
 const std::string& TokenUrl(const TokenRequest& request) {
@@ -57,6 +67,21 @@ absl::Status StatusOf(DiscoveryOutcome outcome) {
   }
   return absl::FailedPreconditionError(
       "the server's metadata names another issuer than the one that is stated");
+}
+
+// Why no token request could be sent; null: it can.
+const char* WhyNot(DiscoveryOutcome outcome) {
+  switch (outcome) {
+    case DiscoveryOutcome::kFound:
+      return nullptr;
+    case DiscoveryOutcome::kUnavailable:
+      return "discovery";
+    case DiscoveryOutcome::kNoMetadata:
+      return "no_metadata";
+    case DiscoveryOutcome::kOtherIssuer:
+      break;
+  }
+  return "issuer_mismatch";
 }
 
 TokenReply NotSent(TokenOutcome outcome, const char* cause, base::Clock& clock) {
@@ -157,7 +182,7 @@ struct HttpAuthorizationServer::Core : std::enable_shared_from_this<Core> {
   void Ask(ServerConfig server, std::string Endpoints::*endpoint, const char* what,
            RequestParams params, absl::AnyInvocable<void(absl::StatusOr<net::HttpResult>)> done) {
     auto shared = std::make_shared<ServerConfig>(std::move(server));
-    Resolve(*shared, (shared->endpoints.*endpoint).empty(),
+    Resolve(*shared, (shared->endpoints.*endpoint).empty() || NamesTokenUrl(*shared),
             [self = shared_from_this(), shared, endpoint, what, params = std::move(params),
              done = std::move(done)](DiscoveryOutcome outcome, Endpoints endpoints) mutable {
               absl::Status failed = StatusOf(outcome);
@@ -197,24 +222,17 @@ HttpAuthorizationServer::~HttpAuthorizationServer() = default;
 void HttpAuthorizationServer::Request(TokenRequest request, Done done) {
   auto shared = std::make_shared<TokenRequest>(std::move(request));
   core_->Resolve(
-      shared->server, TokenUrl(*shared).empty(),
+      shared->server, TokenUrl(*shared).empty() || NamesTokenUrl(shared->server),
       [core = core_, shared, done = std::move(done)](DiscoveryOutcome outcome,
                                                      Endpoints endpoints) mutable {
         shared->server.endpoints = std::move(endpoints);
-        const char* cause = nullptr;
-        if (outcome == DiscoveryOutcome::kOtherIssuer) {
-          cause = "issuer_mismatch";
-        } else if (outcome != DiscoveryOutcome::kFound) {
-          cause = "discovery";
-        } else if (TokenUrl(*shared).empty()) {
-          cause = "no_token_endpoint";
-        }
+        const char* cause = WhyNot(outcome);
+        if (cause == nullptr && TokenUrl(*shared).empty()) cause = "no_token_endpoint";
         if (cause == nullptr) {
           core->SendTokenRequest(std::move(*shared), std::move(done));
           return;
         }
-        const bool transient =
-            outcome != DiscoveryOutcome::kFound && outcome != DiscoveryOutcome::kOtherIssuer;
+        const bool transient = outcome == DiscoveryOutcome::kUnavailable;
         TokenReply reply =
             NotSent(transient ? TokenOutcome::kTransient : TokenOutcome::kClientRefused, cause,
                     core->clock);
@@ -241,23 +259,27 @@ void HttpAuthorizationServer::Discover(ServerConfig server, Answer<Endpoints> do
       });
 }
 
-void HttpAuthorizationServer::StartDevice(ServerConfig server, std::vector<std::string> scopes,
+void HttpAuthorizationServer::StartDevice(ServerConfig server, DeviceRequest request,
                                           Answer<DeviceReply> done) {
   RequestParams params;
-  params.AddIfAny("scope", JoinScopes(scopes, server.quirks));
+  params.AddIfAny("scope", JoinScopes(request.scopes, server.quirks));
+  params.AddIfAny("audience", request.audience);
+  for (const std::string& resource : request.resources) params.Add("resource", resource);
   if (server.client.auth == v1::BASIC || server.client.auth == v1::CLIENT_AUTH_UNSPECIFIED) {
     // RFC 8628 section 3.1 wants it in the body unless the client authenticates otherwise, and
     // servers want it in any case.
     params.AddIfAny("client_id", server.client.id);
   }
+  v1::OAuthQuirks quirks = server.quirks;
   core_->Ask(
       std::move(server), &Endpoints::device, "device authorization", std::move(params),
-      [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+      [core = core_, quirks = std::move(quirks),
+       done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
         if (!result.ok()) {
           done(result.status());
           return;
         }
-        done(ReadDeviceReply(*result, core->options.egress));
+        done(ReadDeviceReply(*result, quirks, core->options.egress));
       });
 }
 
@@ -266,9 +288,11 @@ void HttpAuthorizationServer::Revoke(ServerConfig server, base::Secret token, st
   RequestParams params;
   params.Add("token", token.Reveal());
   params.AddIfAny("token_type_hint", hint);
+  v1::OAuthQuirks quirks = server.quirks;
   core_->Ask(std::move(server), &Endpoints::revocation, "revocation", std::move(params),
-             [done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
-               done(result.ok() ? ReadRevocationReply(*result) : result.status());
+             [quirks = std::move(quirks),
+              done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+               done(result.ok() ? ReadRevocationReply(*result, quirks) : result.status());
              });
 }
 
@@ -277,14 +301,15 @@ void HttpAuthorizationServer::Introspect(ServerConfig server, base::Secret token
   RequestParams params;
   params.Add("token", token.Reveal());
   params.Add("token_type_hint", "access_token");
+  v1::OAuthQuirks quirks = server.quirks;
   core_->Ask(
       std::move(server), &Endpoints::introspection, "introspection", std::move(params),
-      [core = core_, done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+      [core = core_, quirks = std::move(quirks), done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
         if (!result.ok()) {
           done(result.status());
           return;
         }
-        done(ReadIntrospectionReply(*result, core->clock.ToWall(result->sent_at)));
+        done(ReadIntrospectionReply(*result, quirks, core->clock.ToWall(result->sent_at)));
       });
 }
 

@@ -31,8 +31,7 @@ class HttpAuthorizationServer final : public AuthorizationServer {
 
   void Request(TokenRequest request, Done done) override;
   void Discover(ServerConfig server, Answer<Endpoints> done) override;
-  void StartDevice(ServerConfig server, std::vector<std::string> scopes,
-                   Answer<DeviceReply> done) override;
+  void StartDevice(ServerConfig server, DeviceRequest request, Answer<DeviceReply> done) override;
   void Revoke(ServerConfig server, base::Secret token, std::string hint,
               absl::AnyInvocable<void(absl::Status)> done) override;
   void Introspect(ServerConfig server, base::Secret token,

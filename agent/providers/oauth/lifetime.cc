@@ -38,17 +38,17 @@ std::optional<double> Number(const nlohmann::json& stated) {
              !absl::SimpleAtod(stated.get_ref<const std::string&>(), &number)) {
     return std::nullopt;
   }
-  if (!std::isfinite(number) || number < 0) return std::nullopt;
+  if (!std::isfinite(number)) return std::nullopt;
   return number;
 }
 
 absl::Duration FromSeconds(double seconds) {
-  return Sensible(absl::Seconds(std::min(seconds, kSecondsMax)));
+  return Sensible(absl::Seconds(std::clamp(seconds, 0.0, kSecondsMax)));
 }
 
 absl::Duration UntilUnixTime(double stated, absl::Time now) {
   if (stated >= kMillisecondsFrom) stated /= 1000;
-  return Sensible(absl::FromUnixSeconds(0) + absl::Seconds(std::min(stated, 1e11)) - now);
+  return Sensible(absl::FromUnixSeconds(0) + absl::Seconds(std::clamp(stated, 0.0, 1e11)) - now);
 }
 
 // absl reads words for the ends of time in any format: nobody's server says those.
@@ -111,6 +111,27 @@ absl::Duration ReadLifetime(const nlohmann::json& stated, v1::OAuthQuirks::Lifet
     default:
       return FromSeconds(*number);
   }
+}
+
+absl::Duration ReadUnlessSeconds(const nlohmann::json& stated, v1::OAuthQuirks::LifetimeUnit unit,
+                                 absl::Time now) {
+  const bool of_number = unit != v1::OAuthQuirks::ISO8601 && unit != v1::OAuthQuirks::HH_MM_SS &&
+                         unit != v1::OAuthQuirks::UNIX_TIME;
+  const std::optional<double> number = Number(stated);
+  if (of_number || !number.has_value() || absl::Seconds(*number) > kLifetimeMax) {
+    return ReadLifetime(stated, unit, now);
+  }
+  return FromSeconds(*number);
+}
+
+absl::Duration ReadRefreshLifetime(const nlohmann::json& stated, v1::OAuthQuirks::LifetimeUnit unit,
+                                   absl::Time now) {
+  const bool of_number = unit == v1::OAuthQuirks::MILLISECONDS || unit == v1::OAuthQuirks::UNIX_TIME;
+  const std::optional<double> number = Number(stated);
+  if (number.has_value() && (!of_number || absl::Seconds(*number) <= kLifetimeMax)) {
+    return FromSeconds(*number);
+  }
+  return ReadLifetime(stated, unit, now);
 }
 
 absl::Duration JwtLifetime(absl::string_view token, absl::Time now) {

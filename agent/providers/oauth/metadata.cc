@@ -37,7 +37,9 @@ void ReadEndpoints(const json& tree, bool http_too, const net::EgressRules& egre
     if (found == tree.end() || !found->is_string()) continue;
     const auto& text = found->get_ref<const std::string&>();
     const auto url = net::ParseUrl(text);
-    if (text.size() <= kUrlMax && url.ok() && MayBeCalled(*url, http_too, egress)) {
+    // RFC 6749 sections 3.1 and 3.2: no fragment.
+    if (text.size() <= kUrlMax && url.ok() && text.find('#') == std::string::npos &&
+        MayBeCalled(*url, http_too, egress)) {
       endpoints.*member = text;
     }
   }

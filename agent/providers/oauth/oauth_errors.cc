@@ -1,6 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/providers/oauth/oauth_errors.h"
 
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "agent/base/secret.h"
+#include "agent/providers/json_tree.h"
+
 namespace keyturn::providers {
 namespace {
 
@@ -78,6 +84,19 @@ OAuthError ErrorOf(absl::string_view word, bool polling) {
     return {meaning.outcome, meaning.word};
   }
   return {};
+}
+
+std::optional<OAuthError> QuirkError(const ReplyBody& body, const v1::OAuthQuirks& quirks,
+                                     bool polling) {
+  for (const v1::OAuthQuirks::Error& quirk : quirks.errors()) {
+    const nlohmann::json* found = body.At(quirk.pointer());
+    std::string text;
+    if (found == nullptr || !ScalarText(*found, &text)) continue;
+    const bool said = text == quirk.equals();
+    base::Wipe(text);
+    if (said) return ErrorOf(quirk.means(), polling);
+  }
+  return std::nullopt;
 }
 
 }  // namespace keyturn::providers

@@ -2,8 +2,11 @@
 // The words with which servers refuse, sorted by what they mean for us. Pure.
 #pragma once
 
+#include <optional>
+
 #include "absl/strings/string_view.h"
 #include "agent/providers/authorization_server.h"
+#include "agent/providers/oauth/reply_body.h"
 
 namespace keyturn::providers {
 
@@ -17,5 +20,9 @@ struct OAuthError {
 // `word` is that of an `error` member: the standards', or one of those that services in use say
 // instead. `polling`: in the device grant, where slow_down belongs to the game.
 OAuthError ErrorOf(absl::string_view word, bool polling);
+
+// The first of the errors that the quirks describe and the reply says, whatever its status.
+std::optional<OAuthError> QuirkError(const ReplyBody& body, const v1::OAuthQuirks& quirks,
+                                     bool polling);
 
 }  // namespace keyturn::providers

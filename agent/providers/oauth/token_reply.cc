@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -10,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
-#include "agent/providers/json_tree.h"
 #include "agent/providers/oauth/lifetime.h"
 #include "agent/providers/oauth/oauth_errors.h"
 #include "agent/providers/oauth/reply_body.h"
@@ -25,7 +25,7 @@ constexpr size_t kScopeBytesMax = 512;
 // RFC 8628 section 3.5: what slow_down adds to the interval.
 constexpr absl::Duration kSlowDown = absl::Seconds(5);
 
-// Where the parts of a granted reply are: JSON Pointers, the first that leads somewhere counts.
+// Where the parts of a granted reply are: JSON Pointers, the first that leads to something counts.
 struct Places {
   std::vector<std::string> access_token;
   std::vector<std::string> refresh_token;
@@ -33,9 +33,15 @@ struct Places {
   std::vector<std::string> refresh_expires_in;
 };
 
-Places PlacesOf(const v1::OAuthQuirks& quirks) {
-  const auto one = [](const std::string& quirk, std::vector<std::string> standard) {
-    return quirk.empty() ? std::move(standard) : std::vector<std::string>{quirk};
+// Where a login brings the tokens of several parties, a refresh brings those of the one that was
+// asked for, and services put them in the usual place then, or some of them: each part is looked
+// for in both. A new refresh token that is missed costs the grant.
+Places PlacesOf(const v1::OAuthQuirks& quirks, Grant grant) {
+  const auto one = [grant](const std::string& quirk, std::vector<std::string> standard) {
+    if (quirk.empty()) return standard;
+    if (grant != Grant::kRefreshToken) return std::vector<std::string>{quirk};
+    standard.insert(standard.begin(), quirk);
+    return standard;
   };
   return {one(quirks.access_token(), {"/access_token"}),
           one(quirks.refresh_token(), {"/refresh_token"}),
@@ -46,7 +52,9 @@ Places PlacesOf(const v1::OAuthQuirks& quirks) {
 
 const json* Find(const ReplyBody& body, const std::vector<std::string>& places) {
   for (const std::string& place : places) {
-    if (const json* found = body.At(place)) return found;
+    const json* found = body.At(place);
+    if (found == nullptr) continue;
+    if (!found->is_string() || !found->get_ref<const std::string&>().empty()) return found;
   }
   return nullptr;
 }
@@ -83,15 +91,19 @@ std::vector<std::string> ReadScopes(const ReplyBody& body, const v1::OAuthQuirks
   return scopes;
 }
 
-// Which of the two schemes the token is presented with. Services invent words for bearer tokens
-// (Slack: "bot", Apigee: "BearerToken"); those that are no bearer tokens keep their word.
-std::string ReadTokenType(const ReplyBody& body) {
+// Types that are known to be presented otherwise than as a header with the token: RFC 6749 section
+// 7.1 forbids to use what one does not know how to. N_A: it is no access token (RFC 8693).
+constexpr absl::string_view kOtherTypes[] = {"mac", "pop", "N_A"};
+
+// Which of the two schemes the token is presented with; nothing for those that know neither.
+// Services invent words for bearer tokens (Slack: "bot", Apigee: "BearerToken").
+std::optional<std::string> ReadTokenType(const ReplyBody& body) {
   const std::string stated = body.Text("token_type");
   if (stated.empty()) return "";
-  if (absl::EqualsIgnoreCase(stated, "DPoP")) return "DPoP";
-  if (absl::EqualsIgnoreCase(stated, "mac")) return "mac";
-  if (absl::EqualsIgnoreCase(stated, "N_A")) return "N_A";
-  return "Bearer";
+  for (const absl::string_view type : kOtherTypes) {
+    if (absl::EqualsIgnoreCase(stated, type)) return std::nullopt;
+  }
+  return absl::EqualsIgnoreCase(stated, "DPoP") ? "DPoP" : "Bearer";
 }
 
 void Unreadable(TokenReply& reply) {
@@ -110,63 +122,68 @@ void ReadGranted(const ReplyBody& body, const Places& places, const TokenQuestio
     Unreadable(reply);
     return;
   }
+  std::optional<std::string> type = ReadTokenType(body);
+  if (!type.has_value()) {
+    // Of no use, and yet the server gave it: the refresh token may be spent.
+    reply.outcome = question.grant == Grant::kRefreshToken ? TokenOutcome::kUnknown
+                                                           : TokenOutcome::kClientRefused;
+    reply.cause = "unsupported_token_type";
+    reply.access_token.Clear();
+    reply.refresh_token.Clear();
+    return;
+  }
   reply.outcome = TokenOutcome::kGranted;
   reply.cause.clear();
+  reply.token_type = *std::move(type);
   const auto unit = question.quirks.lifetime_unit();
   if (unit == v1::OAuthQuirks::JWT_EXP) {
     reply.expires_in = JwtLifetime(reply.access_token.Reveal(), servers_time);
   } else if (const json* stated = Find(body, places.expires_in);
              stated != nullptr && unit != v1::OAuthQuirks::FIXED) {
-    reply.expires_in = ReadLifetime(*stated, unit, servers_time);
+    // In the usual place there may be the usual seconds.
+    const bool elsewhere = !question.quirks.expires_in().empty() &&
+                           stated != body.At(question.quirks.expires_in());
+    reply.expires_in = elsewhere ? ReadUnlessSeconds(*stated, unit, servers_time)
+                                 : ReadLifetime(*stated, unit, servers_time);
   }
   if (const json* stated = Find(body, places.refresh_expires_in)) {
-    reply.refresh_expires_in = ReadLifetime(*stated, unit, servers_time);
+    reply.refresh_expires_in = ReadRefreshLifetime(*stated, unit, servers_time);
     // Keycloak, of offline tokens: they do not expire.
     if (reply.refresh_expires_in == absl::ZeroDuration()) {
       reply.refresh_expires_in = absl::InfiniteDuration();
     }
   }
-  reply.token_type = ReadTokenType(body);
   reply.scopes = ReadScopes(body, question.quirks);
 }
 
-// True when the reply says one of the errors that the quirks describe.
-bool ReadQuirkError(const ReplyBody& body, const TokenQuestion& question, OAuthError& error) {
-  for (const v1::OAuthQuirks::Error& quirk : question.quirks.errors()) {
-    const json* found = body.At(quirk.pointer());
-    std::string text;
-    if (found == nullptr || !ScalarText(*found, &text)) continue;
-    const bool said = text == quirk.equals();
-    base::Wipe(text);
-    if (!said) continue;
-    error = ErrorOf(quirk.means(), question.grant == Grant::kDeviceCode);
-    return true;
-  }
-  return false;
-}
-
-void Refuse(const OAuthError& error, TokenReply& reply) {
+void Refuse(const OAuthError& error, Grant grant, TokenReply& reply) {
   reply.outcome = error.outcome;
+  if (grant == Grant::kRefreshToken && error.outcome == TokenOutcome::kDenied) {
+    // Nobody was asked just now: the person has to come back. With 401 it is the client that is not
+    // let in.
+    reply.outcome = reply.http_status == 401 ? TokenOutcome::kClientRefused
+                                             : TokenOutcome::kInvalidGrant;
+  }
   reply.cause = error.outcome == TokenOutcome::kAmbiguous ? absl::StrCat("http_", reply.http_status)
                                                           : error.code;
   if (reply.cause == "slow_down") reply.retry_after = std::max(reply.retry_after, kSlowDown);
 }
 
 // Any status but 2xx.
-void ReadError(const ReplyBody& body, const Places& places, const OAuthError& error,
+void ReadError(const ReplyBody& body, const Places& places, const OAuthError& error, Grant grant,
                TokenReply& reply) {
   const int status = reply.http_status;
   reply.cause = absl::StrCat("http_", status);
   if (status == 429) {
     reply.outcome = TokenOutcome::kTransient;
   } else if (status == 503 && absl::string_view(error.code) == "temporarily_unavailable") {
-    Refuse(error, reply);
+    Refuse(error, grant, reply);
   } else if (status >= 500 || status < 300 || status == 303 || status == 408) {
     // The server may have done its work before it failed to say so. 303 is how one answers a POST
     // that was done, 408 what gateways say when the server behind them is late.
     reply.outcome = TokenOutcome::kUnknown;
   } else if (*error.code != '\0') {
-    Refuse(error, reply);
+    Refuse(error, grant, reply);
   } else if (Find(body, places.access_token) != nullptr) {
     // An odd status, and yet a token: something did happen.
     reply.outcome = TokenOutcome::kUnknown;
@@ -190,22 +207,17 @@ TokenReply ReadTokenReply(const net::HttpResult& result, const TokenQuestion& qu
   const ReplyBody body(result.reply);
   const absl::Time servers_time = ServersTime(result.reply, question.now);
   reply.retry_after = RetryAfterOf(result.reply, body, servers_time);
-  OAuthError error;
-  if (ReadQuirkError(body, question, error)) {
-    Refuse(error, reply);
+  const bool polling = question.grant == Grant::kDeviceCode;
+  if (const auto said = QuirkError(body, question.quirks, polling)) {
+    Refuse(*said, question.grant, reply);
     return reply;
   }
-  error = ErrorOf(body.Text("error"), question.grant == Grant::kDeviceCode);
-  Places places = PlacesOf(question.quirks);
-  // Where a login brings the tokens of several parties, a refresh brings those of the one that was
-  // asked for, and services put them in the usual place then.
-  if (question.grant == Grant::kRefreshToken && Find(body, places.access_token) == nullptr) {
-    places = PlacesOf(v1::OAuthQuirks());
-  }
+  const OAuthError error = ErrorOf(body.Text("error"), polling);
+  const Places places = PlacesOf(question.quirks, question.grant);
   if (reply.http_status < 200 || reply.http_status >= 300) {
-    ReadError(body, places, error, reply);
+    ReadError(body, places, error, question.grant, reply);
   } else if (*error.code != '\0' && Find(body, places.access_token) == nullptr) {
-    Refuse(error, reply);
+    Refuse(error, question.grant, reply);
   } else {
     ReadGranted(body, places, question, servers_time, reply);
   }

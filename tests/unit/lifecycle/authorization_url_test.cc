@@ -35,6 +35,7 @@ TEST(AuthorizationUrlTest, SaysAllThatIsStated) {
   spec.add_resources("https://r2");
   (*spec.mutable_authorization_params())["prompt"] = "consent";
   (*spec.mutable_authorization_params())["state"] = "forged";
+  (*spec.mutable_authorization_params())["dpop_jkt"] = "forged";
   EXPECT_EQ(AuthorizationUrl(spec, {"https://as/auth?tenant=1", kUri, "st", "ch", "tp"}),
             "https://as/auth?tenant=1&response_type=code&client_id=my%20app"
             "&redirect_uri=http%3A%2F%2F127.0.0.1%3A4711%2Fcallback&state=st&code_challenge=ch"
@@ -43,7 +44,7 @@ TEST(AuthorizationUrlTest, SaysAllThatIsStated) {
             "&resource=https%3A%2F%2Fr2&prompt=consent");
 }
 
-TEST(AuthorizationUrlTest, WhatIsStatedForTheAddressGoesBeforeWhatIsStatedForTheToken) {
+TEST(AuthorizationUrlTest, ScopesAreSeparatedAndNotSaidTwice) {
   v1::OAuthSpec spec;
   spec.set_client_id("app");
   spec.add_scopes("a");
@@ -61,7 +62,7 @@ TEST(AuthorizationUrlTest, WhatIsStatedForTheAddressGoesBeforeWhatIsStatedForThe
   spec.mutable_authorization_params()->clear();
   (*spec.mutable_authorization_params())["scope"] = "";
   EXPECT_TRUE(absl::EndsWith(
-      AuthorizationUrl(spec, {"https://as/auth", "https://here/cb", "s", "", ""}), "&scope="));
+      AuthorizationUrl(spec, {"https://as/auth", "https://here/cb", "s", "", ""}), "&scope=a%2Cb"));
 }
 
 TEST(AuthorizationUrlTest, BrowsersComeBackToThisHostOrOverTls) {

@@ -90,11 +90,12 @@ TEST(OAuthChecks, WhatEachGrantNeeds) {
        "assertion", "`issuer` is needed",
        "grant: jwt_bearer\ntoken_url: https://h/t\nclient_auth: none\n"
        "signing_key: { key: { credential: k } }\nassertion: { issuer: me }\n"},
-      {"grant: jwt_bearer\nissuer: https://h\nclient_id: c\nclient_auth: none\n"
+      // The issuer alone is whom the assertion is for.
+      {"grant: jwt_bearer\nclient_id: c\nclient_auth: none\n"
        "signing_key: { key: { credential: k } }\n",
-       "assertion", "`audience` is needed",
+       "", "`issuer` to look it up",
        "grant: jwt_bearer\nissuer: https://h\nclient_id: c\nclient_auth: none\n"
-       "signing_key: { key: { credential: k } }\nassertion: { audience: https://h }\n"},
+       "signing_key: { key: { credential: k } }\n"},
       {absl::StrCat(kSigned, "assertion: { lifetime: 2h }\n"), "assertion.lifetime",
        "from 1s to 1h", absl::StrCat(kSigned, "assertion: { lifetime: 1h }\n")},
       {absl::StrCat(kSigned, "assertion: { claims: { exp: \"1\" } }\n"), "assertion.claims.exp",
@@ -254,10 +255,15 @@ TEST(OAuthChecks, FormsOfFields) {
        kMachine + "scopes: [a, \"https://h/.default\"]\n"},
       {kMachine + "resources: [abc]\n", "resources.0", "absolute URI",
        kMachine + "resources: [\"https://h/\"]\n"},
-      {kMachine + "extra_params: { grant_type: x }\n", "extra_params.grant_type",
+      {kMachine + "extra_params: { client_id: x }\n", "extra_params.client_id",
        "a standard parameter", kMachine + "extra_params: { vendor: x }\n"},
+      // Zoom's word for client_credentials.
+      {kRefresh + "extra_params: { grant_type: x }\n", "extra_params.grant_type",
+       "a standard parameter", kMachine + "extra_params: { grant_type: account_credentials }\n"},
       {kLogin + "authorization_params: { state: x }\n", "authorization_params.state",
        "a standard parameter", kLogin + "authorization_params: { audience: x }\n"},
+      {kLogin + "authorization_params: { dpop_jkt: x }\n", "authorization_params.dpop_jkt",
+       "a standard parameter", kLogin + "authorization_params: { prompt: x }\n"},
       {kMachine + "introspect: true\n", "introspect", "needs `introspection_url`",
        kMachine + "introspect: true\nintrospection_url: https://h/i\n"},
       {kMachine + "default_lifetime: 0s\n", "default_lifetime", "more than 0s",
@@ -294,6 +300,10 @@ TEST(OAuthChecks, QuirksOfReplies) {
        quirks("refresh_expires_in: /x")},
       {quirks("lifetime_unit: jwt_exp, expires_in: /x"), "quirks.expires_in", "is not read",
        quirks("lifetime_unit: milliseconds, expires_in: /x")},
+      {quirks("assertion_audience: issuer"), "quirks.assertion_audience", "the field `issuer`",
+       quirks("assertion_audience: issuer") + "issuer: https://h\n"},
+      {quirks("assertion_audience: issuer"), "quirks.assertion_audience", "the field `issuer`",
+       quirks("assertion_audience: endpoint")},
       {quirks("lifetime_unit: fixed"), "quirks.lifetime_unit", "needs `default_lifetime`",
        quirks("lifetime_unit: fixed") + "default_lifetime: 1h\n"},
       {quirks("scope_separator: \"12345\""), "quirks.scope_separator", "1 to 4",

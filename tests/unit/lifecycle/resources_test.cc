@@ -191,6 +191,27 @@ TEST_F(ResourcesTest, MistakesAreSaidWithTheirPlace) {
   }
 }
 
+TEST_F(ResourcesTest, AMistakeOfAPresetIsSaidWithItsFile) {
+  auto preset = providers::ReadPreset(
+      "preset: mine\ntitle: Mine\ndocs: https://example.com\ngrants: [client_credentials]\n"
+      "oauth:\n  grant: client_credentials\n  token_url: https://x/token\n"
+      "  default_lifetime: 1h\n"
+      "  quirks: { errors: [ { pointer: nowhere, equals: a, means: invalid_grant } ] }\n",
+      "/etc/presets/mine.yaml");
+  ASSERT_TRUE(preset.ok()) << preset.status();
+  checks_.presets.Add(*std::move(preset));
+  const std::string use =
+      "credentials:\n  a:\n    oauth:\n      preset: mine\n      client_id: c\n"
+      "      client_auth: none\n";
+  EXPECT_EQ(ErrorOf(use),
+            "f0.yaml:3:5: credentials.a.oauth.quirks.errors[0].pointer: is no JSON Pointer, such "
+            "as /error/code (so says the preset, /etc/presets/mine.yaml)");
+  // One's own mistakes are one's own.
+  const std::string own = ErrorOf(absl::StrCat(use, "      default_lifetime: 0s\n"));
+  EXPECT_TRUE(absl::StrContains(own, "must be more than 0s")) << own;
+  EXPECT_FALSE(absl::StrContains(own, "preset")) << own;
+}
+
 TEST_F(ResourcesTest, MistakesInASchedulePointAtTheField) {
   const std::pair<std::string, std::string> cases[] = {
       {"every: 1d, cron: \"0 3 * * *\"", "rotate.cron: does not go with `every`"},

@@ -98,10 +98,10 @@ class HttpAuthorizationServerTest : public testing::Test {
   absl::StatusOr<Endpoints> Discover(ServerConfig config) {
     return Get<Endpoints>([&](auto done) { server_.Discover(config, std::move(done)); });
   }
-  absl::StatusOr<DeviceReply> StartDevice(ServerConfig config) {
-    return Get<DeviceReply>([&](auto done) {
-      server_.StartDevice(config, {"a", "b"}, std::move(done));
-    });
+  absl::StatusOr<DeviceReply> StartDevice(ServerConfig config, DeviceRequest request = {}) {
+    if (request.scopes.empty()) request.scopes = {"a", "b"};
+    return Get<DeviceReply>(
+        [&](auto done) { server_.StartDevice(config, request, std::move(done)); });
   }
   absl::StatusOr<IntrospectionReply> Introspect(ServerConfig config) {
     return Get<IntrospectionReply>(
@@ -348,6 +348,58 @@ TEST_F(HttpAuthorizationServerTest, PrivateKeyJwt) {
   }
 }
 
+// What an assertion says as `aud`, of the last request.
+std::string AudienceIn(const Sent& sent) {
+  return SignedToken::Parse(Form(sent).at("client_assertion")).claims.at("aud");
+}
+
+TEST_F(HttpAuthorizationServerTest, AssertionsAreForWhomTheServerWants) {
+  ServerConfig server = Request().server;
+  server.client.auth = v1::CLIENT_SECRET_JWT;
+  server.endpoints.issuer = kIssuer;
+  server.endpoints.refresh = "https://as.example.com/refresh";
+  server.endpoints.device = "https://as.example.com/device";
+  server.endpoints.revocation = "https://as.example.com/revoke";
+  server.endpoints.introspection = "https://as.example.com/introspect";
+  struct Case {
+    v1::OAuthQuirks::AssertionAudience choice;
+    std::string token, refresh, device, revocation, introspection;
+  };
+  const Case cases[] = {
+      {v1::OAuthQuirks::ASSERTION_AUDIENCE_UNSPECIFIED, kIssuer, kIssuer, kIssuer, kIssuer,
+       kIssuer},
+      {v1::OAuthQuirks::ISSUER, kIssuer, kIssuer, kIssuer, kIssuer, kIssuer},
+      {v1::OAuthQuirks::TOKEN_URL, kToken, kToken, kToken, kToken, kToken},
+      {v1::OAuthQuirks::ENDPOINT, kToken, server.endpoints.refresh, server.endpoints.device,
+       server.endpoints.revocation, server.endpoints.introspection}};
+  for (const Case& c : cases) {
+    server.quirks.set_assertion_audience(c.choice);
+    TokenRequest request = Request();
+    request.server = server;
+    EXPECT_EQ(AudienceIn(Send(request)), c.token) << c.choice;
+    request.grant = Grant::kRefreshToken;
+    request.refresh_token = base::Secret("rt");
+    EXPECT_EQ(AudienceIn(Send(request)), c.refresh) << c.choice;
+    (void)StartDevice(server);
+    EXPECT_EQ(AudienceIn(http_.requests().back()), c.device) << c.choice;
+    (void)Revoke(server);
+    EXPECT_EQ(AudienceIn(http_.requests().back()), c.revocation) << c.choice;
+    (void)Introspect(server);
+    EXPECT_EQ(AudienceIn(http_.requests().back()), c.introspection) << c.choice;
+  }
+}
+
+TEST_F(HttpAuthorizationServerTest, ATokenUrlThatAssertionsNameIsLookedUp) {
+  Serve({{kOAuthDocument, Document()}});
+  ServerConfig server = Issuer();
+  server.client.auth = v1::CLIENT_SECRET_JWT;
+  server.endpoints.revocation = "https://as.example.com/revoke";
+  server.quirks.set_assertion_audience(v1::OAuthQuirks::TOKEN_URL);
+  EXPECT_TRUE(Revoke(server).ok());
+  EXPECT_EQ(AudienceIn(http_.requests().back()), kToken);
+  EXPECT_EQ(http_.requests().back().url, "https://as.example.com/revoke");
+}
+
 TEST_F(HttpAuthorizationServerTest, ClientSecretJwt) {
   TokenRequest request = Request();
   request.server.client.auth = v1::CLIENT_SECRET_JWT;
@@ -563,10 +615,7 @@ TEST_F(HttpAuthorizationServerTest, FailedDiscoverySendsNothingAndIsNotKept) {
   TokenRequest request = Request();
   request.server = Issuer();
   const net::HttpResult failures[] = {
-      ScriptedHttpClient::Reply(404, ""),
-      ScriptedHttpClient::Reply(500, ""),
-      ScriptedHttpClient::Reply(429, ""),
-      ScriptedHttpClient::Reply(200, "<html>"),
+      ScriptedHttpClient::Reply(500, ""), ScriptedHttpClient::Reply(429, ""),
       ScriptedHttpClient::Failed(net::Delivery::kUnknown, "timeout"),
       ScriptedHttpClient::Failed(net::Delivery::kNotSent, "dns")};
   for (const net::HttpResult& failure : failures) {
@@ -580,6 +629,21 @@ TEST_F(HttpAuthorizationServerTest, FailedDiscoverySendsNothingAndIsNotKept) {
   }
   Serve({{kOAuthDocument, Document()}});
   EXPECT_EQ(Ask(request).outcome, TokenOutcome::kGranted);
+}
+
+// It stays so until somebody corrects the issuer; the server is not in trouble.
+TEST_F(HttpAuthorizationServerTest, AnIssuerWithoutMetadataRefusesTheClient) {
+  TokenRequest request = Request();
+  request.server = Issuer();
+  for (const auto& [status, body] : {std::pair(404, ""), std::pair(200, "<html>")}) {
+    Answer(status, body);
+    const TokenReply reply = Ask(request);
+    EXPECT_EQ(reply.outcome, TokenOutcome::kClientRefused) << status;
+    EXPECT_EQ(reply.cause, "no_metadata") << status;
+  }
+  request.server.endpoints.issuer = "http://as.example.com";
+  EXPECT_EQ(Ask(request).cause, "no_metadata");
+  for (const Sent& sent : http_.requests()) EXPECT_EQ(sent.method, "GET");
 }
 
 TEST_F(HttpAuthorizationServerTest, DiscoverTellsWhatThereIs) {
@@ -660,6 +724,21 @@ TEST_F(HttpAuthorizationServerTest, StartDevice) {
   EXPECT_EQ(sent.Header("Authorization"), "Basic YXBwOnMzY3JldA==");
 }
 
+// Auth0 wants the one, RFC 8707 section 2.1 the other, with the request that a person decides on.
+TEST_F(HttpAuthorizationServerTest, StartDeviceSaysWhatTheTokenIsFor) {
+  Answer(200, R"({"device_code":"dc","user_code":"u","verification_uri":"https://x"})");
+  ServerConfig config = WithEndpoints(Request().server);
+  config.client.auth = v1::NONE;
+  DeviceRequest request;
+  request.scopes = {"a"};
+  request.audience = "https://api";
+  request.resources = {"https://one", "https://two"};
+  ASSERT_TRUE(StartDevice(config, request).ok());
+  EXPECT_EQ(http_.requests().back().body,
+            "scope=a&audience=https%3A%2F%2Fapi&resource=https%3A%2F%2Fone"
+            "&resource=https%3A%2F%2Ftwo&client_id=app");
+}
+
 TEST_F(HttpAuthorizationServerTest, StartDeviceAsOthersSpellIt) {
   Answer(200, R"({"device_code":"dc","user_code":"u","verification_url":"https://example.com/d",
                   "interval":"7","expires_in":"60"})");
@@ -670,6 +749,30 @@ TEST_F(HttpAuthorizationServerTest, StartDeviceAsOthersSpellIt) {
   EXPECT_EQ(reply->expires_in, absl::Minutes(1));
 }
 
+TEST_F(HttpAuthorizationServerTest, WhatADeviceReplyStatesAsNothingIsUnstated) {
+  for (const char* nothing : {"0", "\"0\"", "-1", "null", "\"soon\""}) {
+    Answer(200, absl::StrCat(R"({"device_code":"dc","user_code":"u","verification_uri":"https://x",
+                                 "interval":)",
+                             nothing, R"(,"expires_in":)", nothing, "}"));
+    const auto reply = StartDevice(WithEndpoints(Request().server));
+    ASSERT_TRUE(reply.ok()) << reply.status();
+    EXPECT_EQ(reply->interval, absl::Seconds(5)) << nothing;
+    EXPECT_EQ(reply->expires_in, absl::Minutes(10)) << nothing;
+  }
+}
+
+// RFC 8628 section 3.5: the interval is the least time between two polls.
+TEST_F(HttpAuthorizationServerTest, DevicesIntervalsAreKept) {
+  const auto interval = [&](const char* stated) {
+    Answer(200, absl::StrCat(R"({"device_code":"dc","user_code":"u","verification_uri":"https://x",
+                                 "expires_in":1800,"interval":)",
+                             stated, "}"));
+    return StartDevice(WithEndpoints(Request().server))->interval;
+  };
+  EXPECT_EQ(interval("120"), absl::Minutes(2));
+  EXPECT_EQ(interval("1e300"), absl::Minutes(30)) << "no longer than the code lives";
+}
+
 TEST_F(HttpAuthorizationServerTest, StartDeviceShowsAPersonNothingOdd) {
   const auto reply = [&](const std::string& code, const std::string& user, const std::string& url) {
     Answer(200, absl::StrCat(R"({"device_code":")", code, R"(","user_code":")", user,
@@ -677,7 +780,7 @@ TEST_F(HttpAuthorizationServerTest, StartDeviceShowsAPersonNothingOdd) {
     return StartDevice(WithEndpoints(Request().server));
   };
   ASSERT_TRUE(reply("d", "u", "https://x").ok());
-  EXPECT_EQ(reply("d", "u", "https://x")->interval, absl::Minutes(1));
+  EXPECT_EQ(reply("d", "u", "https://x")->interval, absl::Minutes(10));
   EXPECT_TRUE(absl::IsUnavailable(reply("", "u", "https://x").status()));
   EXPECT_TRUE(absl::IsUnavailable(reply("d d", "u", "https://x").status()));
   EXPECT_TRUE(absl::IsUnavailable(reply("d", "", "https://x").status()));
@@ -723,6 +826,70 @@ TEST_F(HttpAuthorizationServerTest, RepliesToRevocation) {
   EXPECT_TRUE(absl::IsUnavailable(Revoke(WithEndpoints(Request().server))));
 }
 
+v1::OAuthQuirks Says(const std::string& pointer, const std::string& equals,
+                     const std::string& means) {
+  v1::OAuthQuirks quirks;
+  auto* error = quirks.add_errors();
+  error->set_pointer(pointer);
+  error->set_equals(equals);
+  error->set_means(means);
+  return quirks;
+}
+
+// An error is one at whatever status, as in Zoho's replies.
+TEST_F(HttpAuthorizationServerTest, RefusalsWithSuccessAreRefusals) {
+  using absl::StatusCode;
+  struct Case {
+    std::string body;
+    v1::OAuthQuirks quirks;
+    StatusCode revoked;
+    StatusCode others;
+  };
+  const Case cases[] = {
+      {R"({"error":"invalid_client"})", {}, StatusCode::kPermissionDenied,
+       StatusCode::kPermissionDenied},
+      {R"({"error":"temporarily_unavailable"})", {}, StatusCode::kUnavailable,
+       StatusCode::kUnavailable},
+      {R"({"error":"something_new"})", {}, StatusCode::kUnavailable, StatusCode::kUnavailable},
+      {R"({"error":"invalid_client_secret"})",
+       Says("/error", "invalid_client_secret", "invalid_client"), StatusCode::kPermissionDenied,
+       StatusCode::kPermissionDenied},
+      {R"({"ok":false})", Says("/ok", "false", "unauthorized_client"),
+       StatusCode::kPermissionDenied, StatusCode::kPermissionDenied},
+      {R"({"ok":false})", Says("/ok", "false", "server_error"), StatusCode::kUnavailable,
+       StatusCode::kUnavailable},
+      // The token is dead already.
+      {R"({"error":"invalid_token"})", {}, StatusCode::kOk, StatusCode::kUnavailable},
+      {R"({"error":"invalid_code"})", Says("/error", "invalid_code", "invalid_grant"),
+       StatusCode::kOk, StatusCode::kUnavailable},
+      {R"({"error":"unsupported_token_type"})", {}, StatusCode::kFailedPrecondition,
+       StatusCode::kUnavailable},
+  };
+  for (const Case& c : cases) {
+    ServerConfig config = WithEndpoints(Request().server);
+    config.quirks = c.quirks;
+    Answer(200, c.body);
+    EXPECT_EQ(Revoke(config).code(), c.revoked) << c.body;
+    EXPECT_EQ(StartDevice(config).status().code(), c.others) << c.body;
+    EXPECT_EQ(Introspect(config).status().code(), c.others) << c.body;
+  }
+}
+
+TEST_F(HttpAuthorizationServerTest, AQuirksErrorCountsBesideWhatLooksLikeAnAnswer) {
+  ServerConfig config = WithEndpoints(Request().server);
+  config.quirks = Says("/ok", "false", "invalid_client");
+  Answer(200, R"({"ok":false,"active":true,"device_code":"dc","user_code":"u",
+                  "verification_uri":"https://x"})");
+  EXPECT_TRUE(absl::IsPermissionDenied(StartDevice(config).status()));
+  EXPECT_TRUE(absl::IsPermissionDenied(Introspect(config).status()));
+  EXPECT_TRUE(absl::IsPermissionDenied(Revoke(config)));
+  Answer(200, R"({"ok":true,"active":true})");
+  EXPECT_TRUE(Introspect(config).ok());
+  EXPECT_TRUE(Revoke(config).ok());
+  Answer(400, R"({"ok":false})");
+  EXPECT_TRUE(absl::IsPermissionDenied(Revoke(config))) << "at 400, where nothing else says why";
+}
+
 TEST_F(HttpAuthorizationServerTest, Introspect) {
   const ServerConfig config = WithEndpoints(Request().server);
   Answer(200, absl::StrCat(R"({"active":true,"exp":)", absl::ToUnixSeconds(clock_.WallNow()) + 600,
@@ -734,6 +901,11 @@ TEST_F(HttpAuthorizationServerTest, Introspect) {
   EXPECT_EQ(http_.requests().back().body, "token=at&token_type_hint=access_token");
   Answer(200, R"({"active":true})");
   EXPECT_EQ(Introspect(config)->expires_in, absl::InfiniteDuration());
+  // It is alive, so that is not when it ended.
+  for (const char* odd : {"0", "1000", "-1", "\"soon\""}) {
+    Answer(200, absl::StrCat(R"({"active":true,"exp":)", odd, "}"));
+    EXPECT_EQ(Introspect(config)->expires_in, absl::InfiniteDuration()) << odd;
+  }
   Answer(200, R"({"active":false,"exp":9999999999})");
   reply = Introspect(config);
   ASSERT_TRUE(reply.ok());

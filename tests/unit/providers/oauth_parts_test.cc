@@ -177,6 +177,20 @@ TEST(Metadata, EndpointsThatMayNotBeCalledAreLeftOut) {
   EXPECT_EQ(local.endpoints.revocation, "");
 }
 
+// RFC 6749 sections 3.1 and 3.2, and no request could carry it.
+TEST(Metadata, EndpointsWithAFragmentAreLeftOut) {
+  ServerMetadata metadata;
+  ASSERT_EQ(Read(R"({"issuer":"https://as.example.com",
+                     "token_endpoint":"https://as.example.com/token#f",
+                     "authorization_endpoint":"https://as.example.com/auth?tenant=1#",
+                     "revocation_endpoint":"https://as.example.com/revoke?tenant=1"})",
+                 "https://as.example.com", metadata),
+            MetadataReading::kGood);
+  EXPECT_EQ(metadata.endpoints.token, "");
+  EXPECT_EQ(metadata.endpoints.authorization, "");
+  EXPECT_EQ(metadata.endpoints.revocation, "https://as.example.com/revoke?tenant=1");
+}
+
 TEST(Metadata, FillsOnlyWhatIsNotStated) {
   ServerMetadata metadata;
   metadata.endpoints.token = "https://m/token";
@@ -289,6 +303,18 @@ TEST(DpopNonces, OnlyADefiniteRefusalAsksForOne) {
   EXPECT_TRUE(DpopNonces::AskedFor(WithNonce("n", 401, error)));
   EXPECT_TRUE(DpopNonces::AskedFor(ScriptedHttpClient::Reply(
       401, "", {{"dpop-nonce", "n"}, {"www-authenticate", R"(DPoP error="use_dpop_nonce")"}})));
+  // A challenge for each scheme, in whatever order.
+  const std::pair<std::string, std::string> bearer = {"www-authenticate", "Bearer"};
+  const std::pair<std::string, std::string> dpop = {"www-authenticate",
+                                                    R"(DPoP error="use_dpop_nonce")"};
+  EXPECT_TRUE(DpopNonces::AskedFor(
+      ScriptedHttpClient::Reply(401, "", {{"dpop-nonce", "n"}, dpop, bearer})));
+  EXPECT_TRUE(DpopNonces::AskedFor(
+      ScriptedHttpClient::Reply(401, "", {{"dpop-nonce", "n"}, bearer, dpop})));
+  EXPECT_FALSE(
+      DpopNonces::AskedFor(ScriptedHttpClient::Reply(401, "", {{"dpop-nonce", "n"}, bearer})));
+  EXPECT_FALSE(DpopNonces::AskedFor(ScriptedHttpClient::Reply(
+      401, "", {{"dpop-nonce", "n"}, {"x-error", "use_dpop_nonce"}, bearer})));
   EXPECT_FALSE(DpopNonces::AskedFor(WithNonce("n", 200, error)));
   EXPECT_FALSE(DpopNonces::AskedFor(WithNonce("n", 500, error)));
   EXPECT_FALSE(DpopNonces::AskedFor(WithNonce("n", 400, R"({"error":"invalid_grant"})")));

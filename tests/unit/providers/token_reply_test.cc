@@ -189,6 +189,31 @@ std::vector<Granted> GrantedReplies() {
            At("/authed_user/access_token", "/authed_user/refresh_token", "/authed_user/expires_in"),
        .refresh = "r",
        .expires_in = absl::Hours(12)},
+      {.name = "a refresh may answer half here and half there",
+       .body = R"({"access_token":"a","expires_in":60,"data":{"refreshToken":"new"}})",
+       .quirks = At("/data/accessToken", "/data/refreshToken"),
+       .refresh = "new",
+       .expires_in = absl::Minutes(1)},
+      {.name = "the other way round",
+       .body = R"({"data":{"accessToken":"a"},"refresh_token":"new"})",
+       .quirks = At("/data/accessToken", "/data/refreshToken"),
+       .refresh = "new"},
+      {.name = "with nothing in the place where it was to be",
+       .body = R"({"access_token":"a","refresh_token":"new","data":{"refreshToken":""}})",
+       .quirks = At("", "/data/refreshToken"),
+       .refresh = "new"},
+      {.name = "of two, the one in the stated place",
+       .body = R"({"access_token":"a","refresh_token":"old","data":{"refreshToken":"new"}})",
+       .quirks = At("", "/data/refreshToken"),
+       .refresh = "new"},
+      {.name = "seconds in the usual place are no Unix time",
+       .body = R"({"access_token":"a","expires_in":60})",
+       .quirks = Unit(Quirks::UNIX_TIME, At("", "", "/expires_at")),
+       .expires_in = absl::Minutes(1)},
+      {.name = "nor a date",
+       .body = R"({"access_token":"a","expires_in":"60"})",
+       .quirks = Unit(Quirks::ISO8601, At("", "", "/expires_at")),
+       .expires_in = absl::Minutes(1)},
       {.name = "camel case in data",
        .body = R"({"code":0,"data":{"accessToken":"a","refreshToken":"r","expireIn":7200}})",
        .quirks = At("/data/accessToken", "/data/refreshToken", "/data/expireIn"),
@@ -279,6 +304,37 @@ std::vector<Granted> GrantedReplies() {
        .refresh = "r",
        .expires_in = absl::Minutes(1),
        .refresh_expires_in = absl::Minutes(2)},
+      {.name = "a refresh token's seconds beside a Unix time",
+       .body = absl::StrCat(R"({"access_token":"a","refresh_expires_in":1800,"expires_at":)", kIn1h,
+                            "}"),
+       .quirks = Unit(Quirks::UNIX_TIME, At("", "", "/expires_at")),
+       .expires_in = absl::Hours(1),
+       .refresh_expires_in = absl::Minutes(30)},
+      {.name = "both as Unix times",
+       .body = absl::StrCat(R"({"access_token":"a","x":)", kIn1h, R"(,"expires_at":)", kIn1h, "}"),
+       .quirks = Unit(Quirks::UNIX_TIME, At("", "", "/expires_at", "/x")),
+       .expires_in = absl::Hours(1),
+       .refresh_expires_in = absl::Hours(1)},
+      {.name = "seconds beside milliseconds",
+       .body = R"({"access_token":"a","expires_in":3600000,"refresh_expires_in":86400})",
+       .quirks = Unit(Quirks::MILLISECONDS),
+       .expires_in = absl::Hours(1),
+       .refresh_expires_in = absl::Hours(24)},
+      {.name = "both in milliseconds",
+       .body = R"({"access_token":"a","expires_in":3600000,"refresh_expires_in":2592000000})",
+       .quirks = Unit(Quirks::MILLISECONDS),
+       .expires_in = absl::Hours(1),
+       .refresh_expires_in = absl::Hours(24 * 30)},
+      {.name = "seconds beside hh:mm:ss, as text",
+       .body = R"({"access_token":"a","expires_in":"01:00:00","refresh_expires_in":"1800"})",
+       .quirks = Unit(Quirks::HH_MM_SS),
+       .expires_in = absl::Hours(1),
+       .refresh_expires_in = absl::Minutes(30)},
+      {.name = "both as hh:mm:ss",
+       .body = R"({"access_token":"a","expires_in":"01:00:00","refresh_expires_in":"02:00:00"})",
+       .quirks = Unit(Quirks::HH_MM_SS),
+       .expires_in = absl::Hours(1),
+       .refresh_expires_in = absl::Hours(2)},
       {.name = "scopes as an array",
        .body = R"({"access_token":"a","scope":["read","write",7]})",
        .scopes = {"read", "write"}},
@@ -293,11 +349,6 @@ std::vector<Granted> GrantedReplies() {
        .body = R"({"access_token":"a","scope":"x,y z"})",
        .scopes = {"x,y", "z"}},
       {.name = "DPoP", .body = R"({"access_token":"a","token_type":"dpop"})", .token_type = "DPoP"},
-      {.name = "RFC 8693: no access token at all",
-       .body = R"({"access_token":"a","token_type":"N_A",
-                   "issued_token_type":"urn:ietf:params:oauth:token-type:saml2"})",
-       .token_type = "N_A",
-       .grant = Grant::kTokenExchange},
       {.name = "Slack's word for bearer",
        .body = R"({"access_token":"a","token_type":"bot"})",
        .token_type = "Bearer"},
@@ -384,7 +435,15 @@ TEST(TokenReply, ErrorsOfTheStandards) {
       {400, R"({"error":"slow_down"})", Outcome::kTransient, "slow_down"},
       // It failed; nobody says when.
       {400, R"({"error":"server_error"})", Outcome::kUnknown, "server_error"},
-      {400, R"({"error":"access_denied"})", Outcome::kDenied, "access_denied"},
+      // A person must come back.
+      {400, R"({"error":"access_denied"})", Outcome::kInvalidGrant, "access_denied"},
+      {400, R"({"error":"expired_token"})", Outcome::kInvalidGrant, "expired_token"},
+      // Who is not let in with 401 is the client: as Auth0 says of a wrong secret.
+      {401, R"({"error":"access_denied"})", Outcome::kClientRefused, "access_denied"},
+      {400, R"({"reason":7})", Outcome::kInvalidGrant, "access_denied",
+       Error("/reason", "7", "access_denied")},
+      {400, R"({"error":"access_denied"})", Outcome::kDenied, "access_denied", None(),
+       Grant::kClientCredentials},
       {400, R"({"error":"authorization_pending"})", Outcome::kPending, "authorization_pending",
        None(), Grant::kDeviceCode},
       {400, R"({"error":"slow_down"})", Outcome::kPending, "slow_down", None(), Grant::kDeviceCode},
@@ -593,7 +652,7 @@ TEST(TokenReply, LifetimesThatMakeNoSenseCountAsUnstated) {
   EXPECT_EQ(lifetime("18446744073709551615"), absl::Hours(24 * 366));
   EXPECT_EQ(lifetime("123456789012345678901234567890"), absl::Hours(24 * 366));
   for (const char* senseless :
-       {"-5", "null", "\"soon\"", "\"nan\"", "\"inf\"", "\"\"", "true", "[60]", "{}", "-1e300"}) {
+       {"null", "\"soon\"", "\"nan\"", "\"inf\"", "\"\"", "true", "[60]", "{}"}) {
     EXPECT_EQ(lifetime(senseless), kUnstated) << senseless;
   }
 }
@@ -611,6 +670,24 @@ TEST(TokenReply, ATokenThatHasEndedHasNoLifetime) {
   EXPECT_EQ(lifetime("1000000000", v1::OAuthQuirks::UNIX_TIME), absl::ZeroDuration());
   EXPECT_EQ(lifetime("\"2001-09-09T01:46:40Z\"", v1::OAuthQuirks::ISO8601), absl::ZeroDuration());
   EXPECT_EQ(lifetime("\"00:00:00\"", v1::OAuthQuirks::HH_MM_SS), absl::ZeroDuration());
+  for (const char* before : {"-5", "\"-5\"", "-0.5", "-1e300"}) {
+    EXPECT_EQ(lifetime(before, v1::OAuthQuirks::SECONDS), absl::ZeroDuration()) << before;
+    EXPECT_EQ(lifetime(before, v1::OAuthQuirks::MILLISECONDS), absl::ZeroDuration()) << before;
+    EXPECT_EQ(lifetime(before, v1::OAuthQuirks::UNIX_TIME), absl::ZeroDuration()) << before;
+  }
+}
+
+// RFC 6749 section 7.1: what nobody here knows how to use is not handed out.
+TEST(TokenReply, TokensOfATypeThatCannotBePresentedAreRefused) {
+  for (const char* type : {"mac", "MAC", "N_A", "n_a", "pop"}) {
+    const std::string body = absl::StrCat(R"({"access_token":"a","token_type":")", type, "\"}");
+    for (const Grant grant : {Grant::kClientCredentials, Grant::kAuthorizationCode,
+                              Grant::kJwtBearer, Grant::kTokenExchange}) {
+      Expect({200, body, Outcome::kClientRefused, "unsupported_token_type", None(), grant});
+    }
+    // The refresh token that was sent may be spent: not a reply after which nothing happened.
+    Expect({200, body, Outcome::kUnknown, "unsupported_token_type"});
+  }
 }
 
 TEST(TokenReply, ScopesAreBounded) {
