@@ -399,8 +399,7 @@ void FakeAuthorizationServer::Discover(providers::ServerConfig server,
   if (!server_->discovery.ok()) answer = server_->discovery;
   server_->AnswerLater(std::move(done), answer);
 }
-void FakeAuthorizationServer::StartDevice(providers::ServerConfig server,
-                                          providers::DeviceRequest,
+void FakeAuthorizationServer::StartDevice(providers::ServerConfig server, providers::DeviceRequest,
                                           Answer<providers::DeviceReply> done) {
   if (!server_->discovery.ok()) {
     absl::StatusOr<providers::DeviceReply> refused = server_->discovery;

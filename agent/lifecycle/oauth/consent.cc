@@ -85,8 +85,10 @@ void Refresher::Settle(const std::string& name, base::BootTime sent_at, absl::Du
   }
   PlanAt(name, NextRefresh(name));
   Land(name, absl::OkStatus());
-  for (const auto& [other, state] : env_.ledger.credentials()) {
-    if (state.record.spec.has_oauth() && RefersTo(state.record.spec.oauth(), name)) TryAgain(other);
+  // Those that failed without it.
+  for (const auto& [other, waiting] : tokens_) {
+    const CredentialState* state = waiting.failures == 0 ? nullptr : env_.ledger.Find(other);
+    if (state != nullptr && RefersTo(state->record.spec.oauth(), name)) TryAgain(other);
   }
 }
 

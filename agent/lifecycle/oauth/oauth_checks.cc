@@ -52,8 +52,8 @@ constexpr absl::string_view kTokenParams[] = {"grant_type",
                                               "audience",
                                               "actor_token_type"};
 constexpr absl::string_view kAuthorizationParams[] = {
-    "response_type",  "client_id",             "redirect_uri",  "scope",    "state",
-    "code_challenge", "code_challenge_method", "client_secret", "dpop_jkt"};
+    "response_type",         "client_id",     "redirect_uri", "scope", "state", "code_challenge",
+    "code_challenge_method", "client_secret", "dpop_jkt"};
 constexpr absl::string_view kClaims[] = {"iss", "sub", "aud", "iat", "exp", "nbf", "jti"};
 // Headers that requests set, or that would hold a secret.
 constexpr absl::string_view kHeaders[] = {

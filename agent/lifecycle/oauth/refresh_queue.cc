@@ -133,8 +133,10 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
 
 bool Refresher::SecureSubjects(const std::string& name) {
   const v1::OAuthSpec& spec = env_.ledger.Find(name)->record.spec.oauth();
-  for (const auto& [holder, state] : env_.ledger.credentials()) {
-    if (!state.record.spec.has_oauth() || !RefersTo(spec, holder)) continue;
+  for (const SecretField& field : SecretsOf(spec)) {
+    const std::string& holder = field.ref->credential();
+    const CredentialState* state = env_.ledger.Find(holder);
+    if (state == nullptr || !state->record.spec.has_oauth()) continue;
     const Windows* windows = WindowsOf(holder);
     if (windows != nullptr && env_.clock.BootNow() < windows->hard) continue;
     Token& token = tokens_[name];

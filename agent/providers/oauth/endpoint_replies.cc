@@ -116,7 +116,8 @@ absl::Status ReadRevocationReply(const net::HttpResult& result, const v1::OAuthQ
   if (IsGood(result) && !quirk && error.empty()) return absl::OkStatus();
   // RFC 7009 section 2.2 wants 200 for tokens that are dead already; some say this instead, or in
   // their own words.
-  const bool dead = quirk ? quirk->outcome == TokenOutcome::kInvalidGrant : error == "invalid_token";
+  const bool dead =
+      quirk ? quirk->outcome == TokenOutcome::kInvalidGrant : error == "invalid_token";
   if (dead && (IsGood(result) || result.reply.status == 400)) return absl::OkStatus();
   if (result.delivery == net::Delivery::kAnswered && error == "unsupported_token_type") {
     return absl::FailedPreconditionError("the server does not revoke tokens of this type");

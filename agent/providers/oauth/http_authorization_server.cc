@@ -271,16 +271,15 @@ void HttpAuthorizationServer::StartDevice(ServerConfig server, DeviceRequest req
     params.AddIfAny("client_id", server.client.id);
   }
   v1::OAuthQuirks quirks = server.quirks;
-  core_->Ask(
-      std::move(server), &Endpoints::device, "device authorization", std::move(params),
-      [core = core_, quirks = std::move(quirks),
-       done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
-        if (!result.ok()) {
-          done(result.status());
-          return;
-        }
-        done(ReadDeviceReply(*result, quirks, core->options.egress));
-      });
+  core_->Ask(std::move(server), &Endpoints::device, "device authorization", std::move(params),
+             [core = core_, quirks = std::move(quirks),
+              done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+               if (!result.ok()) {
+                 done(result.status());
+                 return;
+               }
+               done(ReadDeviceReply(*result, quirks, core->options.egress));
+             });
 }
 
 void HttpAuthorizationServer::Revoke(ServerConfig server, base::Secret token, std::string hint,
@@ -302,15 +301,15 @@ void HttpAuthorizationServer::Introspect(ServerConfig server, base::Secret token
   params.Add("token", token.Reveal());
   params.Add("token_type_hint", "access_token");
   v1::OAuthQuirks quirks = server.quirks;
-  core_->Ask(
-      std::move(server), &Endpoints::introspection, "introspection", std::move(params),
-      [core = core_, quirks = std::move(quirks), done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
-        if (!result.ok()) {
-          done(result.status());
-          return;
-        }
-        done(ReadIntrospectionReply(*result, quirks, core->clock.ToWall(result->sent_at)));
-      });
+  core_->Ask(std::move(server), &Endpoints::introspection, "introspection", std::move(params),
+             [core = core_, quirks = std::move(quirks),
+              done = std::move(done)](absl::StatusOr<net::HttpResult> result) mutable {
+               if (!result.ok()) {
+                 done(result.status());
+                 return;
+               }
+               done(ReadIntrospectionReply(*result, quirks, core->clock.ToWall(result->sent_at)));
+             });
 }
 
 void HttpAuthorizationServer::Try(TokenTrial trial, Answer<int> done) {

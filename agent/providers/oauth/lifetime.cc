@@ -126,7 +126,8 @@ absl::Duration ReadUnlessSeconds(const nlohmann::json& stated, v1::OAuthQuirks::
 
 absl::Duration ReadRefreshLifetime(const nlohmann::json& stated, v1::OAuthQuirks::LifetimeUnit unit,
                                    absl::Time now) {
-  const bool of_number = unit == v1::OAuthQuirks::MILLISECONDS || unit == v1::OAuthQuirks::UNIX_TIME;
+  const bool of_number =
+      unit == v1::OAuthQuirks::MILLISECONDS || unit == v1::OAuthQuirks::UNIX_TIME;
   const std::optional<double> number = Number(stated);
   if (number.has_value() && (!of_number || absl::Seconds(*number) <= kLifetimeMax)) {
     return FromSeconds(*number);

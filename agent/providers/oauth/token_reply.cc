@@ -141,8 +141,8 @@ void ReadGranted(const ReplyBody& body, const Places& places, const TokenQuestio
   } else if (const json* stated = Find(body, places.expires_in);
              stated != nullptr && unit != v1::OAuthQuirks::FIXED) {
     // In the usual place there may be the usual seconds.
-    const bool elsewhere = !question.quirks.expires_in().empty() &&
-                           stated != body.At(question.quirks.expires_in());
+    const bool elsewhere =
+        !question.quirks.expires_in().empty() && stated != body.At(question.quirks.expires_in());
     reply.expires_in = elsewhere ? ReadUnlessSeconds(*stated, unit, servers_time)
                                  : ReadLifetime(*stated, unit, servers_time);
   }
@@ -161,8 +161,8 @@ void Refuse(const OAuthError& error, Grant grant, TokenReply& reply) {
   if (grant == Grant::kRefreshToken && error.outcome == TokenOutcome::kDenied) {
     // Nobody was asked just now: the person has to come back. With 401 it is the client that is not
     // let in.
-    reply.outcome = reply.http_status == 401 ? TokenOutcome::kClientRefused
-                                             : TokenOutcome::kInvalidGrant;
+    reply.outcome =
+        reply.http_status == 401 ? TokenOutcome::kClientRefused : TokenOutcome::kInvalidGrant;
   }
   reply.cause = error.outcome == TokenOutcome::kAmbiguous ? absl::StrCat("http_", reply.http_status)
                                                           : error.code;

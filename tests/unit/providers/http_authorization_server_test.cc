@@ -846,9 +846,13 @@ TEST_F(HttpAuthorizationServerTest, RefusalsWithSuccessAreRefusals) {
     StatusCode others;
   };
   const Case cases[] = {
-      {R"({"error":"invalid_client"})", {}, StatusCode::kPermissionDenied,
+      {R"({"error":"invalid_client"})",
+       {},
+       StatusCode::kPermissionDenied,
        StatusCode::kPermissionDenied},
-      {R"({"error":"temporarily_unavailable"})", {}, StatusCode::kUnavailable,
+      {R"({"error":"temporarily_unavailable"})",
+       {},
+       StatusCode::kUnavailable,
        StatusCode::kUnavailable},
       {R"({"error":"something_new"})", {}, StatusCode::kUnavailable, StatusCode::kUnavailable},
       {R"({"error":"invalid_client_secret"})",
@@ -862,7 +866,9 @@ TEST_F(HttpAuthorizationServerTest, RefusalsWithSuccessAreRefusals) {
       {R"({"error":"invalid_token"})", {}, StatusCode::kOk, StatusCode::kUnavailable},
       {R"({"error":"invalid_code"})", Says("/error", "invalid_code", "invalid_grant"),
        StatusCode::kOk, StatusCode::kUnavailable},
-      {R"({"error":"unsupported_token_type"})", {}, StatusCode::kFailedPrecondition,
+      {R"({"error":"unsupported_token_type"})",
+       {},
+       StatusCode::kFailedPrecondition,
        StatusCode::kUnavailable},
   };
   for (const Case& c : cases) {
