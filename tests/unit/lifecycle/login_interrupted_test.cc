@@ -331,7 +331,7 @@ TEST_F(InterruptedLoginTest, WithoutAnIssuerAnyIssWillDo) {
 TEST_F(InterruptedLoginTest, ADevicesPatienceIsTheServers) {
   UseDevice();
   house_.endpoint.EditDeviceReplies([](providers::DeviceReply& reply) {
-    reply.interval = absl::Hours(1);
+    reply.interval = absl::Minutes(2);
     reply.expires_in = absl::Hours(1);
   });
   house_.endpoint.EditReplies([](providers::TokenReply& reply) {
@@ -342,13 +342,15 @@ TEST_F(InterruptedLoginTest, ADevicesPatienceIsTheServers) {
             absl::ToUnixSeconds(house_.clock.WallNow() + absl::Minutes(10)))
       << "ten minutes at most";
   const Finishing answer = Finish(started);
-  house_.Advance(absl::Seconds(59));
-  EXPECT_EQ(house_.endpoint.polls(), 0);
-  house_.Advance(absl::Minutes(1));
-  EXPECT_EQ(house_.endpoint.polls(), 1) << "every minute at least";
+  house_.Advance(absl::Seconds(119));
+  EXPECT_EQ(house_.endpoint.polls(), 0) << "the interval is the server's, however long";
   house_.endpoint.SlowDownOnce();
-  house_.Advance(absl::Minutes(5));
-  EXPECT_EQ(house_.endpoint.polls(), 6) << "also when told to slow down";
+  house_.Advance(absl::Seconds(2));
+  EXPECT_EQ(house_.endpoint.polls(), 1);
+  house_.Advance(absl::Seconds(120));
+  EXPECT_EQ(house_.endpoint.polls(), 1) << "it said to slow down";
+  house_.Advance(absl::Seconds(10));
+  EXPECT_EQ(house_.endpoint.polls(), 2);
   EXPECT_FALSE(answer->has_value());
   EXPECT_EQ(base::ReasonOf(Outcome(answer, absl::Minutes(10))), "LOGIN_EXPIRED");
   const int polls = house_.endpoint.polls();
