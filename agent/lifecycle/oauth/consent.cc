@@ -137,15 +137,16 @@ void Refresher::Consented(const std::string& name, TokenReply reply, base::Secre
   if (env_.ledger.Find(name) == nullptr) {
     return done(absl::AbortedError("the credential was deleted meanwhile"));
   }
-  StoreConsent(name, ++tokens_[name].consents, std::move(reply), std::move(dpop_key),
-               std::move(done));
+  const uint64_t number = next_number_++;
+  tokens_[name].consent = number;
+  StoreConsent(name, number, std::move(reply), std::move(dpop_key), std::move(done));
 }
 
 void Refresher::StoreConsent(const std::string& name, uint64_t number, TokenReply reply,
                              base::Secret dpop_key, Stored done) {
   const CredentialState* state = env_.ledger.Find(name);
   const auto found = tokens_.find(name);
-  if (state == nullptr || found == tokens_.end() || found->second.consents != number) {
+  if (state == nullptr || found == tokens_.end() || found->second.consent != number) {
     return done(
         absl::AbortedError("the credential was deleted, or another login was finished, "
                            "before this one could be stored"));

@@ -123,8 +123,8 @@ class Refresher {
     bool hurried = false;   // should the flight fail, it is tried again at once
     // When it was to be tried next before it was held.
     base::BootTime held_plan = base::BootTime::InfiniteFuture();
-    uint64_t consents = 0;  // how often a person has consented
-    std::string host;       // whose gate it was last sent to
+    uint64_t consent = 0;  // a number of the last one that a person gave
+    std::string host;      // whose gate it was last sent to
     // When the refresh token was last sent; none: not by this process.
     std::optional<base::BootTime> sent_at;
     bool in_leeway = false;  // the next attempt repeats what may have been spent
