@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// Stored moments: by the boot they are of, else by the date.
 #include "agent/base/clock.h"
 
 #include <gtest/gtest.h>

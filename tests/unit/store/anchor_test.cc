@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+// The anchor as a file, and what a store finds out by it.
 #include "agent/store/anchor.h"
 
 #include <gtest/gtest.h>
