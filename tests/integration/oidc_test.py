@@ -87,7 +87,10 @@ class ClientCredentialsTest(IntegrationTest):
         for reader in readers:
             for version, token in reader.versions.items():
                 self.assertEqual(tokens.setdefault(version, token), token, "readers disagree")
-        self.assertEqual(list(range(1, max(tokens) + 1)), sorted(tokens), "a version was skipped")
+        # The first one may be over before the readers have begun.
+        self.assertLessEqual(min(tokens), 3)
+        self.assertEqual(list(range(min(tokens), max(tokens) + 1)), sorted(tokens),
+                         "a version was skipped")
         self.assertEqual(len(tokens), len(set(tokens.values())))
 
         # The agent goes on refreshing: both numbers are read until they are of one moment.
