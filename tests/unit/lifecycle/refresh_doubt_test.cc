@@ -260,5 +260,64 @@ TEST_F(RefreshDoubtTest, AnAnchorThatCannotBeWrittenStopsNobody) {
   EXPECT_GE(house.log.Count({"anchor_not_written"}), 1);
 }
 
+TEST_F(RefreshDoubtTest, OnlyWhatIsUsedUpByItsUseIsInDoubtAfterARestore) {
+  KeeperHouse house(ServerWith(absl::ZeroDuration(), absl::Hours(8)));
+  const std::string oauth =
+      "oauth: { token_url: https://crm.example.com/token, client_auth: none, ";
+  ASSERT_TRUE(house
+                  .Apply(absl::StrCat(
+                      "credentials:\n  keeps: { ", oauth,
+                      "client_id: k, grant: refresh_token, refresh_token: keeps } }\n  machine: { ",
+                      oauth, "client_id: m, grant: client_credentials } }\n  never: { ", oauth,
+                      "client_id: n, grant: refresh_token } }\n  over: { ", oauth,
+                      "client_id: o, grant: refresh_token } }\n  two: { ", oauth,
+                      "client_id: w, grant: refresh_token } }\n"))
+                  .ok());
+  Use(house, "");
+  ASSERT_TRUE(house.Put("keeps", house.endpoint.NewGrant("k")).ok());
+  ASSERT_TRUE(house.Put("two", house.endpoint.NewGrant("w")).ok());
+  ASSERT_TRUE(house.Put("over", "not a token of theirs").ok());
+  house.Advance(absl::Seconds(5));
+  house.Crash();
+  house.store.anchor().content = "restored\n";
+  house.log.Clear();
+  house.store.faults().FailAllCommits(fakes::CommitFault::kDiskFull);
+  EXPECT_FALSE(house.Start().ok()) << "what is in doubt could not be stored";
+  house.store.faults().FailAllCommits(std::nullopt);
+  ASSERT_TRUE(house.Start().ok());
+  for (const char* name : {"t", "two"}) {
+    EXPECT_GE(house.log.Count({"REFRESH_IN_DOUBT", absl::StrCat("\"credential\":\"", name, "\"")}),
+              1);
+  }
+  for (const char* name : {"keeps", "machine", "never", "over"}) {
+    EXPECT_EQ(house.log.Count({"REFRESH_IN_DOUBT", absl::StrCat("\"credential\":\"", name, "\"")}),
+              0);
+  }
+  ASSERT_TRUE(house.Put("two", house.endpoint.NewGrant("w")).ok());
+  house.Advance(absl::Seconds(5));
+  EXPECT_EQ(house.log.Resolved("ROLLBACK_DETECTED"), 0) << "one is left to decide";
+  house.store.faults().FailAllCommits(fakes::CommitFault::kDiskFull);
+  EXPECT_FALSE(Refresh(house, /*in_doubt=*/true).ok());
+  house.store.faults().FailAllCommits(std::nullopt);
+  EXPECT_EQ(base::ReasonOf(Refresh(house, /*in_doubt=*/false)), "REFRESH_IN_DOUBT")
+      << "a decision that is not stored is none";
+  EXPECT_TRUE(Refresh(house, /*in_doubt=*/true).ok());
+  EXPECT_EQ(house.log.Resolved("ROLLBACK_DETECTED"), 1);
+}
+
+TEST_F(RefreshDoubtTest, AfterARebootWithTheDateSetBackALeewayIsOver) {
+  KeeperHouse house(ServerWith(absl::Minutes(10), absl::Hours(8)));
+  Use(house, "10m");
+  ToNextRequest(house);
+  const int before = house.endpoint.requests();
+  house.Crash();
+  house.world.RunReady();
+  house.clock.Reboot(absl::Minutes(1));
+  house.clock.StepWall(-absl::Minutes(5));
+  ASSERT_TRUE(house.Start().ok());
+  house.Advance(absl::Minutes(9));
+  EXPECT_EQ(house.endpoint.requests(), before);
+}
+
 }  // namespace
 }  // namespace keyturn::lifecycle
