@@ -106,7 +106,7 @@ void Refresher::AskLifetime(const std::string& name, uint64_t version, base::Boo
         env_.executor.Post([this, name, version, sent_at, asked_at, reply = std::move(reply)] {
           const CredentialState* now = env_.ledger.Find(name);
           if (now == nullptr || now->record.current_version != version) return;
-          // A token that has ended already is no news that another one would not bring as well.
+          // Active and ended cannot both be: believed, it would be refreshed without end.
           if (!reply.ok() || !reply->active || reply->expires_in == absl::InfiniteDuration() ||
               reply->expires_in <= absl::ZeroDuration()) {
             env_.log.Write(observe::Level::kWarning, "lifetime_unknown",

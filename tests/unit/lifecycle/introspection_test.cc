@@ -79,7 +79,8 @@ TEST_F(IntrospectionTest, AnAnswerThatSaysNothingLeavesTheDefault) {
   };
   for (const Case& c : {Case{absl::UnavailableError("down"), "failed"},
                         Case{providers::IntrospectionReply(), "inactive"},
-                        Case{Active(absl::InfiniteDuration()), "without an end"}}) {
+                        Case{Active(absl::InfiniteDuration()), "without an end"},
+                        Case{Active(absl::ZeroDuration()), "ended, and yet active"}}) {
     KeeperHouse house{{}};
     house.endpoint.EditReplies(
         [](providers::TokenReply& reply) { reply.expires_in = absl::InfiniteDuration(); });
