@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "agent/base/check.h"
 #include "agent/base/error.h"
 
@@ -131,6 +132,30 @@ absl::StatusOr<v1::PutResponse> KeeperHouse::Put(const std::string& name, const 
                [response](absl::StatusOr<v1::PutResponse> r) { *response = std::move(r); });
   RunReady();
   return *response;
+}
+
+std::shared_ptr<std::optional<absl::Status>> KeeperHouse::Refreshing(const std::string& name,
+                                                                     bool in_doubt) {
+  v1::RefreshRequest request;
+  request.set_name(name);
+  request.set_in_doubt(in_doubt);
+  auto answer = std::make_shared<std::optional<absl::Status>>();
+  keeper_->Refresh(std::move(request), [answer](const absl::StatusOr<v1::RefreshResponse>& r) {
+    *answer = r.status();
+  });
+  RunReady();
+  return answer;
+}
+
+absl::Status KeeperHouse::UseMachineToken(const std::string& more) {
+  const absl::Status applied =
+      Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, grant: "
+                         "client_credentials, client_id: c, client_auth: none",
+                         more, " }\n"));
+  if (!applied.ok()) return applied;
+  return AdvanceUntil([this] { return !Published("t").empty(); }, absl::Minutes(1))
+             ? absl::OkStatus()
+             : absl::UnavailableError("there is no token within a minute");
 }
 
 absl::Status KeeperHouse::Delete(const std::string& type, const std::string& name) {

@@ -91,12 +91,19 @@ class KeeperHouse {
   // Advances until `done` holds; false when `limit` passed without.
   bool AdvanceUntil(const std::function<bool()>& done, absl::Duration limit);
 
+  // A token "t" of grant client_credentials, its first one fetched; `more` goes on with its
+  // `oauth`.
+  absl::Status UseMachineToken(const std::string& more = "");
+
   // Each runs no further than to its answer, without time passing.
   absl::Status Apply(const std::string& yaml);
   absl::StatusOr<v1::PutResponse> Put(const std::string& name, const std::string& value,
                                       const std::string& key_id = "");
   absl::Status Delete(const std::string& type, const std::string& name);
   absl::StatusOr<v1::DescribeResponse> Describe(const std::string& name);
+  // An administrator asks for a refresh; the answer comes when it is over.
+  std::shared_ptr<std::optional<absl::Status>> Refreshing(const std::string& name,
+                                                          bool in_doubt = false);
   void Give(const std::string& name, const std::string& principal, uint64_t version);
   absl::StatusOr<uint64_t> Acknowledge(const std::string& name, const std::string& principal,
                                        uint64_t version);

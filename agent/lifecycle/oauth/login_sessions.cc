@@ -102,7 +102,7 @@ void LoginSessions::Start(const std::string& name, const std::string& redirect_u
     env_.executor.Post(
         [this, id, stated, done = std::move(done), found = std::move(found)]() mutable {
           // Then only what the metadata says beside the addresses is missed.
-          if (!found.ok() && !stated.authorization.empty()) found = std::move(stated);
+          if (!found.ok() && !stated.authorization.empty()) found = stated;
           OnEndpoints(id, std::move(found), std::move(done));
         });
   });

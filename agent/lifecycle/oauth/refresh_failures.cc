@@ -63,8 +63,11 @@ void Refresher::OnFailure(const std::string& name, const TokenReply& reply) {
     transaction.Put(std::move(record));
     (void)env_.ledger.Commit(transaction);
   }
+  // What it failed for may be there since.
+  const bool hurried = token.hurried && (reply.outcome == TokenOutcome::kClientRefused ||
+                                         (reply.outcome == TokenOutcome::kInvalidGrant && !held));
   // Another one is wanted meanwhile, or in other terms.
-  if (token.outdated || token.hurried || (!token.sent.empty() && !held)) return StartOver(name);
+  if (token.outdated || hurried || (!token.sent.empty() && !held)) return StartOver(name);
   if (reply.outcome == TokenOutcome::kInvalidGrant && held) return OnInvalidGrant(name, reply);
   switch (reply.outcome) {
     case TokenOutcome::kClientRefused:
@@ -221,8 +224,7 @@ absl::Status Refresher::DoubtAll() {
   return status;
 }
 
-// True unless the plan is an ordinary retry.
-bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& state, bool answered,
+void Refresher::PlanInDoubt(const std::string& name, const CredentialState& state, bool answered,
                             absl::Duration floor) {
   Token& token = tokens_[name];
   const base::BootTime now = env_.clock.BootNow();
@@ -241,23 +243,19 @@ bool Refresher::PlanInDoubt(const std::string& name, const CredentialState& stat
         "REFRESH_IN_DOUBT", {{"credential", name}});
   }
   switch (Decide(doubt)) {
-    case DoubtAction::kRetryFreely:
-      PlanAt(name, now);
-      return false;
     case DoubtAction::kRetryInLeeway:
       token.in_leeway = true;
       PlanAt(name,
              now + InLeewayWait(doubt, answered ? absl::ZeroDuration() : OnItsWay(token, state),
                                 base::Backoff({}, token.failures, floor, env_.random)));
-      return true;
+      return;
     case DoubtAction::kWaitForHard:
       PlanAt(name, std::max(token.windows->hard, now + floor));
-      return true;
+      return;
+    case DoubtAction::kRetryFreely:
     case DoubtAction::kRetryNow:
       PlanAt(name, now + floor);
-      return true;
   }
-  return true;
 }
 
 void Refresher::RetryLater(const std::string& name, FailureCode code, absl::string_view cause,

@@ -97,7 +97,7 @@ bool Refresher::Send(const std::string& host, const HostGate::Permit& permit) {
               .leeway = ToDuration(spec.leeway()),
               .since_sent = SinceSent(*state)}) != DoubtAction::kRetryInLeeway) {
     // It came too late for the leeway: the machine slept, or the server was spared meanwhile.
-    PlanInDoubt(name, *state, /*answered=*/true);
+    PlanInDoubt(name, *state, /*answered=*/true, absl::ZeroDuration());
     return false;
   }
   if (!SecureSubjects(name)) return false;

@@ -60,10 +60,10 @@ void Refresher::Adopt(const std::string& name, bool fetch_now) {
   if (known && !fetch_now && token.failures > 0) return;
   if (InDoubt(name) && state->refresh->restored) return AwaitDecision(name);
   if (InDoubt(name) && !state->refresh->needs_consent) {
-    // The process ended between sending a refresh and storing what came back.
-    if (PlanInDoubt(name, *state, /*answered=*/false)) {
-      Alert(name, FailureCode::kRefreshInDoubt, "restarted", 0, NextAt(name), "");
-    }
+    PlanInDoubt(name, *state, /*answered=*/false, absl::ZeroDuration());
+    // The process ended between sending a refresh and storing what came back. Otherwise it was told
+    // when the doubt began.
+    if (!known) Alert(name, FailureCode::kRefreshInDoubt, "restarted", 0, NextAt(name), "");
     return;
   }
   PlanAt(name, fetch_now ? env_.clock.BootNow() : NextRefresh(name));
@@ -85,6 +85,7 @@ void Refresher::Drop(const std::string& name) {
   Land(name, absl::NotFoundError("the credential was deleted"));
   LeaveHost(name, found->second);
   tokens_.erase(name);
+  LookAtRestored();
 }
 
 bool Refresher::Busy(const std::string& name) const {
@@ -124,6 +125,7 @@ void Refresher::Release(const std::string& name, bool ended) {
   token.waiters = std::move(waiters);
   publish_(name);
   WatchConsent(name);  // there may be none left whose end is to be told
+  LookAtRestored();
   // Where consent is needed now, the attempt says so.
   if (!token.waiters.empty() || UsesRefreshToken(state->record.spec)) Attempt(name);
 }
@@ -203,25 +205,24 @@ void Refresher::RefreshNow(const std::string& name, Asked asked, Done done) {
     EnsureFresh(name, absl::ZeroDuration(), std::move(done));
     return;
   }
-  const CredentialState* state = env_.ledger.Find(name);
-  if (found->second.flight == 0 && InDoubt(name) && asked == Asked::kInDoubt) {
-    if (absl::Status status = AllowInDoubt(name); !status.ok()) return done(status);
-  } else if (found->second.flight == 0 && InDoubt(name)) {
+  if (found->second.flight != 0) return Wait(name, absl::InfiniteDuration(), std::move(done));
+  const CredentialState& state = *env_.ledger.Find(name);
+  if (InDoubt(name) && asked != Asked::kInDoubt) {
     // The one thing that must not be hurried: see PlanInDoubt. What is at hand anyway is awaited.
-    if (!state->refresh->restored &&
+    if (!state.refresh->restored &&
         NextTry(name, found->second) - env_.clock.BootNow() <= absl::Seconds(5)) {
-      Wait(name, absl::InfiniteDuration(), std::move(done));
-      return;
+      return Wait(name, absl::InfiniteDuration(), std::move(done));
     }
     return done(Doubtful(name));
   }
-  if (found->second.flight == 0 && state != nullptr) {
-    if (const absl::Duration pause = HostPause(*state); pause > absl::ZeroDuration()) {
-      return done(HostDown(name, pause));
-    }
+  if (const absl::Duration pause = HostPause(state); pause > absl::ZeroDuration()) {
+    return done(HostDown(name, pause));
+  }
+  // Only now: a decision that nothing follows from would be lost.
+  if (InDoubt(name)) {
+    if (absl::Status status = AllowInDoubt(name); !status.ok()) return done(status);
   }
   Wait(name, absl::InfiniteDuration(), std::move(done));
-  if (found->second.flight != 0) return;
   found->second.by_person = true;
   Attempt(name);
 }

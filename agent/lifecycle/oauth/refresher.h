@@ -120,7 +120,7 @@ class Refresher {
     absl::Time flight_started = absl::InfinitePast();
     base::Secret sent;      // the refresh token of the flight; empty: without one
     bool outdated = false;  // the flight fetches what is not wanted any more
-    bool hurried = false;   // should the flight fail, it is tried again at once
+    bool hurried = false;   // what the flight may be refused for has changed since
     // When it was to be tried next before it was held.
     base::BootTime held_plan = base::BootTime::InfiniteFuture();
     uint64_t consent = 0;  // a number of the last one that a person gave
@@ -204,8 +204,8 @@ class Refresher {
   void OnDoubt(const std::string& name, const providers::TokenReply& reply);
   // `answered`: a reply came, so that the request is not on its way any more. `floor`: the server
   // wants to be left alone for so long.
-  bool PlanInDoubt(const std::string& name, const CredentialState& state, bool answered,
-                   absl::Duration floor = absl::ZeroDuration());
+  void PlanInDoubt(const std::string& name, const CredentialState& state, bool answered,
+                   absl::Duration floor);
   void RetryLater(const std::string& name, observe::FailureCode code, absl::string_view cause,
                   int http_status, absl::Duration floor, bool alert);
   // Put back from an older copy: nothing is sent before an administrator says so.

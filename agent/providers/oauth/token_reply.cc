@@ -173,20 +173,20 @@ void Refuse(const OAuthError& error, Grant grant, TokenReply& reply) {
 void ReadError(const ReplyBody& body, const Places& places, const OAuthError& error, Grant grant,
                TokenReply& reply) {
   const int status = reply.http_status;
+  const absl::string_view code = error.code;
+  // The server may have done its work before it failed to say so. 303 is how one answers a POST
+  // that was done, 408 what gateways say when the server behind them is late.
+  const bool perhaps_done = (status >= 500 || status < 300 || status == 303 || status == 408) &&
+                            !(status == 503 && code == "temporarily_unavailable");
+  // An odd status, and yet a token: something did happen.
+  const bool token_all_the_same = code.empty() && Find(body, places.access_token) != nullptr;
   reply.cause = absl::StrCat("http_", status);
   if (status == 429) {
     reply.outcome = TokenOutcome::kTransient;
-  } else if (status == 503 && absl::string_view(error.code) == "temporarily_unavailable") {
-    Refuse(error, grant, reply);
-  } else if (status >= 500 || status < 300 || status == 303 || status == 408) {
-    // The server may have done its work before it failed to say so. 303 is how one answers a POST
-    // that was done, 408 what gateways say when the server behind them is late.
+  } else if (perhaps_done || token_all_the_same) {
     reply.outcome = TokenOutcome::kUnknown;
-  } else if (*error.code != '\0') {
+  } else if (!code.empty()) {
     Refuse(error, grant, reply);
-  } else if (Find(body, places.access_token) != nullptr) {
-    // An odd status, and yet a token: something did happen.
-    reply.outcome = TokenOutcome::kUnknown;
   } else {
     reply.outcome = TokenOutcome::kAmbiguous;
   }

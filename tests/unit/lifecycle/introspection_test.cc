@@ -116,10 +116,9 @@ TEST_F(IntrospectionTest, AnAnswerAboutAnOlderTokenIsNotTheNewOnes) {
   house_.endpoint.SetIntrospection(Active(absl::Minutes(3)), absl::Seconds(5));
   Use();
   house_.endpoint.SetIntrospection(Active(absl::Minutes(30)));
-  v1::RefreshRequest request;
-  request.set_name("t");
-  house_.keeper().Refresh(request, [](const auto& r) { EXPECT_TRUE(r.ok()) << r.status(); });
+  const auto refreshed = house_.Refreshing("t");
   house_.Advance(absl::Seconds(1));
+  EXPECT_TRUE(refreshed->has_value() && (**refreshed).ok());
   const uint64_t version = Version().version;
   const base::BootTime expires = Version().expires;
   EXPECT_GT(Left(), absl::Minutes(29));
@@ -152,9 +151,7 @@ TEST_F(IntrospectionTest, AnAnswerDuringARefreshDoesNotBeginAnother) {
   house_.endpoint.SetIntrospection(Active(absl::Minutes(3)), absl::Seconds(5));
   Use();
   house_.endpoint.InjectNext({.kind = fakes::TokenFault::Kind::kLoseRequest});
-  v1::RefreshRequest request;
-  request.set_name("t");
-  house_.keeper().Refresh(request, [](const auto&) {});
+  house_.Refreshing("t");
   house_.Advance(absl::Seconds(10));
   EXPECT_LT(Left(), absl::Minutes(3));
   EXPECT_EQ(house_.endpoint.requests(), 2);
@@ -169,9 +166,7 @@ TEST_F(IntrospectionTest, AnAnswerDoesNotHurryTheRetryOfAFailedRefresh) {
   Use();
   house_.endpoint.InjectNext(
       {.kind = fakes::TokenFault::Kind::kTransient, .retry_after = absl::Minutes(2)});
-  v1::RefreshRequest request;
-  request.set_name("t");
-  house_.keeper().Refresh(request, [](const auto&) {});
+  house_.Refreshing("t");
   house_.Advance(absl::Seconds(10));
   EXPECT_LT(Left(), absl::Minutes(1));
   house_.Advance(absl::Seconds(100));

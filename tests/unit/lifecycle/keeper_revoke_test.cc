@@ -37,15 +37,6 @@ class KeeperRevokeTest : public testing::Test {
     ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
     ASSERT_TRUE(Fetched());
   }
-  void Machine(const std::string& more = "") {
-    ASSERT_TRUE(
-        house_
-            .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
-                                "grant: client_credentials, client_id: c, client_auth: none",
-                                more, " }\n"))
-            .ok());
-    ASSERT_TRUE(Fetched());
-  }
   // Which people can log in to, on another device; it has got no token yet.
   void Device() {
     ASSERT_TRUE(house_
@@ -141,7 +132,7 @@ TEST_F(KeeperRevokeTest, TheRefreshTokenEndsFirstAndThenBothAreForgotten) {
 }
 
 TEST_F(KeeperRevokeTest, AMachinesTokenIsGotAnewWhenSomebodyAsks) {
-  Machine();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   const int before = house_.endpoint.requests();
   const auto ended = Revoke();
   ASSERT_TRUE(ended.ok()) << ended.status();
@@ -184,9 +175,7 @@ TEST_F(KeeperRevokeTest, WithoutAnEndpointTokensAreForgottenAllTheSame) {
 
 TEST_F(KeeperRevokeTest, ARefreshUnderWayIsWaitedForAndItsTokensAreEnded) {
   Grant();
-  v1::RefreshRequest request;
-  request.set_name("t");
-  house_.keeper().Refresh(request, [](const auto&) {});
+  house_.Refreshing("t");
   const auto ended = Revoke();
   ASSERT_TRUE(ended.ok()) << ended.status();
   EXPECT_FALSE(house_.endpoint.GrantAlive("c"));
@@ -197,7 +186,7 @@ TEST_F(KeeperRevokeTest, ARefreshUnderWayIsWaitedForAndItsTokensAreEnded) {
 }
 
 TEST_F(KeeperRevokeTest, WhoAsksMeanwhileWaitsAndNothingIsRefreshed) {
-  Machine();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   house_.Advance(absl::Hours(1));  // the token has been refreshed since
   const int before = house_.endpoint.requests();
   std::optional<absl::StatusOr<v1::RevokeResponse>> ended;
@@ -377,7 +366,7 @@ TEST_F(KeeperRevokeTest, ADeletionSaysThatTheMetadataNamesNoWay) {
 }
 
 TEST_F(KeeperRevokeTest, WithoutARevocationEndpointNothingIsAskedForOnDelete) {
-  Machine();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   const auto deleted = Delete();
   ASSERT_TRUE(deleted.ok()) << deleted.status();
   EXPECT_EQ(deleted->note(), "");

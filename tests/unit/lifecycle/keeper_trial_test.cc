@@ -37,16 +37,6 @@ class KeeperTrialTest : public testing::Test {
     options.presets.Add(*std::move(preset));
     return options;
   }
-  void Token(const std::string& more) {
-    ASSERT_TRUE(
-        house_
-            .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
-                                "grant: client_credentials, client_id: c, client_auth: none",
-                                more, " }\n"))
-            .ok());
-    ASSERT_TRUE(
-        house_.AdvanceUntil([&] { return !house_.Published("t").empty(); }, absl::Minutes(1)));
-  }
   absl::StatusOr<v1::TestCredentialResponse> Try(const std::string& name) {
     v1::TestCredentialRequest request;
     request.set_name(name);
@@ -60,7 +50,7 @@ class KeeperTrialTest : public testing::Test {
 };
 
 TEST_F(KeeperTrialTest, ATokenIsTriedAtTheConfiguredAddress) {
-  Token(", test: { url: https://h/me }");
+  ASSERT_TRUE(house_.UseMachineToken(", test: { url: https://h/me }").ok());
   const auto response = Try("t");
   ASSERT_TRUE(response.ok()) << response.status();
   EXPECT_EQ(response->outcome(), "accepted");
@@ -70,7 +60,7 @@ TEST_F(KeeperTrialTest, ATokenIsTriedAtTheConfiguredAddress) {
 }
 
 TEST_F(KeeperTrialTest, ATokenIsSentAsItsConsumersSendIt) {
-  Token(", test: { url: https://h/me }");
+  ASSERT_TRUE(house_.UseMachineToken(", test: { url: https://h/me }").ok());
   ASSERT_TRUE(Try("t").ok());
   EXPECT_EQ(house_.endpoint.last_tried(), "Authorization: Bearer " + house_.Published("t"));
   EXPECT_EQ(house_.endpoint.last_tried_key(), "");
@@ -81,7 +71,9 @@ TEST_F(KeeperTrialTest, ATokenIsSentAsItsConsumersSendIt) {
             "Authorization: Zoho-oauthtoken %"},
            {"{ format: \"token {value}\" }", "Authorization: token %"},
            {"{ header: X-Auth, format: \"{token_type} {value};v=1\" }", "X-Auth: Bearer %;v=1"}}) {
-    Token(absl::StrCat(", test: { url: https://h/me }, attach: ", attach));
+    ASSERT_TRUE(
+        house_.UseMachineToken(absl::StrCat(", test: { url: https://h/me }, attach: ", attach))
+            .ok());
     const std::string token = house_.Published("t");  // another one is on its way after a change
     const auto response = Try("t");
     ASSERT_TRUE(response.ok()) << response.status();
@@ -91,14 +83,14 @@ TEST_F(KeeperTrialTest, ATokenIsSentAsItsConsumersSendIt) {
 }
 
 TEST_F(KeeperTrialTest, ABoundTokenIsSentWithAProofOfItsKey) {
-  Token(", dpop: true, test: { url: https://h/me }");
+  ASSERT_TRUE(house_.UseMachineToken(", dpop: true, test: { url: https://h/me }").ok());
   ASSERT_TRUE(Try("t").ok());
   EXPECT_EQ(house_.endpoint.last_tried(), "Authorization: DPoP " + house_.Published("t"));
   EXPECT_TRUE(absl::StrContains(house_.endpoint.last_tried_key(), "PRIVATE KEY"));
 }
 
 TEST_F(KeeperTrialTest, EveryAnswerIsExplained) {
-  Token(", test: { url: https://h/me }");
+  ASSERT_TRUE(house_.UseMachineToken(", test: { url: https://h/me }").ok());
   struct Case {
     absl::StatusOr<int> answer;
     std::string outcome;
@@ -130,7 +122,7 @@ TEST_F(KeeperTrialTest, EveryAnswerIsExplained) {
 }
 
 TEST_F(KeeperTrialTest, ATokenThatHasRunOutIsRefreshedFirst) {
-  Token(", test: { url: https://h/me }");
+  ASSERT_TRUE(house_.UseMachineToken(", test: { url: https://h/me }").ok());
   fakes::TokenFault fault;
   fault.kind = fakes::TokenFault::Kind::kTransient;
   house_.endpoint.SetFaults([&] { return fault; });
@@ -146,14 +138,14 @@ TEST_F(KeeperTrialTest, ATokenThatHasRunOutIsRefreshedFirst) {
 }
 
 TEST_F(KeeperTrialTest, WithoutAnAddressTheServerIsAskedAboutIt) {
-  Token(", introspection_url: https://h/introspect");
+  ASSERT_TRUE(house_.UseMachineToken(", introspection_url: https://h/introspect").ok());
   const auto alive = Try("t");
   ASSERT_TRUE(alive.ok()) << alive.status();
   EXPECT_EQ(alive->outcome(), "accepted");
 }
 
 TEST_F(KeeperTrialTest, WithoutEitherThereIsNothingToTry) {
-  Token("");
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   const auto response = Try("t");
   EXPECT_EQ(base::ReasonOf(response.status()), "NOT_POSSIBLE_NOW");
   EXPECT_TRUE(absl::StrContains(response.status().message(), "test: { url")) << response.status();

@@ -10,10 +10,10 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "agent/base/error.h"
 #include "agent/lifecycle/oauth/login_sessions.h"
 #include "agent/providers/proof_key.h"
+#include "tests/fakes/browser_address.h"
 #include "tests/fakes/crypto_ready.h"
 #include "tests/fakes/keeper_house.h"
 
@@ -22,17 +22,11 @@ namespace {
 
 using fakes::CommitFault;
 using fakes::KeeperHouse;
+using fakes::QueryParam;
 using fakes::TokenFault;
 using Kind = fakes::TokenFault::Kind;
 
-constexpr char kUri[] = "http://127.0.0.1:4711/callback";
-
-std::string Param(const std::string& url, const std::string& name) {
-  for (const absl::string_view part : absl::StrSplit(url, absl::ByAnyChar("?&"))) {
-    if (absl::StartsWith(part, name + "=")) return std::string(part.substr(name.size() + 1));
-  }
-  return "";
-}
+using fakes::kRedirectUri;
 
 template <class T>
 using Answer = std::shared_ptr<std::optional<absl::StatusOr<T>>>;
@@ -55,7 +49,7 @@ class InterruptedLoginTest : public testing::Test {
                      more));
   }
   void UseDevice() { Use("client_auth: none, grant: device_code, device_url: https://h/d"); }
-  Answer<v1::StartLoginResponse> Starting(const std::string& uri = kUri) {
+  Answer<v1::StartLoginResponse> Starting(const std::string& uri = kRedirectUri) {
     v1::StartLoginRequest request;
     request.set_name("t");
     request.set_redirect_uri(uri);
@@ -65,7 +59,7 @@ class InterruptedLoginTest : public testing::Test {
     house_.Advance(absl::ZeroDuration());
     return answer;
   }
-  v1::StartLoginResponse Start(const std::string& uri = kUri) {
+  v1::StartLoginResponse Start(const std::string& uri = kRedirectUri) {
     const auto answer = Starting(uri);
     house_.AdvanceUntil([&] { return answer->has_value(); }, absl::Minutes(1));
     EXPECT_TRUE(answer->has_value() && (**answer).ok());
@@ -75,11 +69,12 @@ class InterruptedLoginTest : public testing::Test {
   Finishing Finish(const v1::StartLoginResponse& started) {
     const std::string& url = started.authorization_url();
     return FinishAt(started.login_id(),
-                    url.empty() ? ""
-                                : absl::StrCat(kUri, "?code=",
-                                               house_.endpoint.Consent(
-                                                   "app", kUri, Param(url, "code_challenge")),
-                                               "&state=", Param(url, "state")));
+                    url.empty()
+                        ? ""
+                        : absl::StrCat(kRedirectUri, "?code=",
+                                       house_.endpoint.Consent("app", kRedirectUri,
+                                                               QueryParam(url, "code_challenge")),
+                                       "&state=", QueryParam(url, "state")));
   }
   Finishing FinishAt(const std::string& id, const std::string& address) {
     v1::FinishLoginRequest request;
@@ -126,7 +121,7 @@ TEST_F(InterruptedLoginTest, WhatANewLoginReplacedBringsNothing) {
 
 TEST_F(InterruptedLoginTest, ANewLoginEndsOneThatIsStillStarting) {
   Use("issuer: https://h, client_auth: none, grant: authorization_code");
-  for (const char* uri : {kUri, ""}) {
+  for (const char* uri : {kRedirectUri, ""}) {
     const auto old = Starting(uri);
     EXPECT_FALSE(old->has_value());
     const auto fresh = Start(uri);
@@ -254,8 +249,8 @@ TEST_F(InterruptedLoginTest, ABusyServerIsAskedThreeTimesAndNotAfterTenSeconds) 
 TEST_F(InterruptedLoginTest, WithoutPkceNoChallengeAndNoVerifierIsSent) {
   UseBrowser(", quirks: { no_pkce: true }");
   const auto started = Start();
-  EXPECT_EQ(Param(started.authorization_url(), "code_challenge"), "");
-  EXPECT_EQ(Param(started.authorization_url(), "code_challenge_method"), "");
+  EXPECT_EQ(QueryParam(started.authorization_url(), "code_challenge"), "");
+  EXPECT_EQ(QueryParam(started.authorization_url(), "code_challenge_method"), "");
   EXPECT_TRUE(Outcome(Finish(started)).ok());
   EXPECT_TRUE(house_.endpoint.last_request().code_verifier.empty());
 }
@@ -266,7 +261,7 @@ TEST_F(InterruptedLoginTest, ALoginBindsTheCodeAndTheTokensToOneKeyThatIsKept) {
   const auto started = Start();
   EXPECT_TRUE(Outcome(Finish(started)).ok());
   const base::Secret key = house_.endpoint.last_request().server.dpop_key;
-  EXPECT_EQ(Param(started.authorization_url(), "dpop_jkt"),
+  EXPECT_EQ(QueryParam(started.authorization_url(), "dpop_jkt"),
             providers::ProofKeyThumbprint(key).value());
   ASSERT_NE(house_.sink.versions.at("t").value.Find("dpop_key"), nullptr);
   EXPECT_EQ(*house_.sink.versions.at("t").value.Find("dpop_key"), key);
@@ -274,8 +269,8 @@ TEST_F(InterruptedLoginTest, ALoginBindsTheCodeAndTheTokensToOneKeyThatIsKept) {
   EXPECT_EQ(house_.endpoint.last_request().grant, providers::Grant::kRefreshToken);
   EXPECT_EQ(house_.endpoint.last_request().server.dpop_key, key);
   (void)Start();  // and the next consent is for the same one
-  EXPECT_EQ(Param(Start().authorization_url(), "dpop_jkt"),
-            Param(started.authorization_url(), "dpop_jkt"));
+  EXPECT_EQ(QueryParam(Start().authorization_url(), "dpop_jkt"),
+            QueryParam(started.authorization_url(), "dpop_jkt"));
 }
 
 TEST_F(InterruptedLoginTest, OtherScopesThanThoseAskedForAreTold) {
@@ -319,12 +314,12 @@ TEST_F(InterruptedLoginTest, WithoutAnIssuerAnyIssWillDo) {
   const auto started = Start();
   EXPECT_TRUE(
       Outcome(FinishAt(started.login_id(),
-                       absl::StrCat(
-                           kUri, "?code=",
-                           house_.endpoint.Consent(
-                               "app", kUri, Param(started.authorization_url(), "code_challenge")),
-                           "&iss=https%3A%2F%2Fany&state=",
-                           Param(started.authorization_url(), "state"))))
+                       absl::StrCat(kRedirectUri, "?code=",
+                                    house_.endpoint.Consent(
+                                        "app", kRedirectUri,
+                                        QueryParam(started.authorization_url(), "code_challenge")),
+                                    "&iss=https%3A%2F%2Fany&state=",
+                                    QueryParam(started.authorization_url(), "state"))))
           .ok());
 }
 

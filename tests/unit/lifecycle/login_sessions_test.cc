@@ -11,8 +11,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "agent/base/error.h"
+#include "tests/fakes/browser_address.h"
 #include "tests/fakes/crypto_ready.h"
 #include "tests/fakes/keeper_house.h"
 
@@ -21,9 +21,10 @@ namespace {
 
 using fakes::CommitFault;
 using fakes::KeeperHouse;
+using fakes::QueryParam;
 using fakes::TokenFault;
 
-constexpr char kUri[] = "http://127.0.0.1:4711/callback";
+using fakes::kRedirectUri;
 using Started = absl::StatusOr<v1::StartLoginResponse>;
 using Finished = absl::StatusOr<v1::FinishLoginResponse>;
 
@@ -35,13 +36,6 @@ std::string Yaml(const std::string& grant, const std::string& more = "") {
       grant, "\n", more);
 }
 
-std::string Param(const std::string& url, const std::string& name) {
-  for (const absl::string_view part : absl::StrSplit(url, absl::ByAnyChar("?&"))) {
-    if (absl::StartsWith(part, name + "=")) return std::string(part.substr(name.size() + 1));
-  }
-  return "";
-}
-
 class LoginTest : public testing::Test {
  protected:
   void Use(const std::string& grant, const std::string& more = "") {
@@ -49,7 +43,7 @@ class LoginTest : public testing::Test {
     ASSERT_TRUE(applied.ok()) << applied;
     house_.Advance(absl::Seconds(1));
   }
-  Started Start(const std::string& uri = kUri, const std::string& name = "crm/token") {
+  Started Start(const std::string& uri = kRedirectUri, const std::string& name = "crm/token") {
     v1::StartLoginRequest request;
     request.set_name(name);
     request.set_redirect_uri(uri);
@@ -80,8 +74,9 @@ class LoginTest : public testing::Test {
   std::string Consent(const v1::StartLoginResponse& started) {
     const std::string& url = started.authorization_url();
     return absl::StrCat(
-        kUri, "?code=", house_.endpoint.Consent("app", kUri, Param(url, "code_challenge")),
-        "&state=", Param(url, "state"));
+        kRedirectUri,
+        "?code=", house_.endpoint.Consent("app", kRedirectUri, QueryParam(url, "code_challenge")),
+        "&state=", QueryParam(url, "state"));
   }
   // `OUTCOME DETAIL` of what happened last.
   std::string LastHistory() {
@@ -117,8 +112,8 @@ TEST_F(LoginTest, TheBrowsersCodeBecomesTokensThatAreKeptFresh) {
   EXPECT_TRUE(
       absl::StartsWith(started->authorization_url(),
                        "https://crm.example.com/authorize?response_type=code&client_id=app"));
-  EXPECT_EQ(Param(started->authorization_url(), "code_challenge_method"), "S256");
-  EXPECT_GE(Param(started->authorization_url(), "state").size(), 43u);
+  EXPECT_EQ(QueryParam(started->authorization_url(), "code_challenge_method"), "S256");
+  EXPECT_GE(QueryParam(started->authorization_url(), "state").size(), 43u);
   const Finished finished = FinishNow(started->login_id(), Consent(*started));
   ASSERT_TRUE(finished.ok()) << finished.status();
   EXPECT_EQ(finished->version(), 1u);
@@ -161,7 +156,7 @@ TEST_F(LoginTest, ForgedRedirectsAreRefusedBeforeAnythingIsSent) {
     EXPECT_FALSE(absl::StrContains(finished.status().message(), "evil"));
   }
   const Started started = Start();
-  EXPECT_EQ(Reason(FinishNow(started->login_id(), absl::StrCat(kUri, "?code=c"))),
+  EXPECT_EQ(Reason(FinishNow(started->login_id(), absl::StrCat(kRedirectUri, "?code=c"))),
             "LOGIN_MISMATCH");
   EXPECT_EQ(Now(), "");
 }
@@ -186,8 +181,8 @@ TEST_F(LoginTest, ARedirectWithoutTheIssuerThatTheServerPromisesIsRefused) {
       const Finished finished =
           FinishNow(unnamed->login_id(),
                     consents ? Consent(*unnamed)
-                             : absl::StrCat(kUri, "?error=access_denied&state=",
-                                            Param(unnamed->authorization_url(), "state")));
+                             : absl::StrCat(kRedirectUri, "?error=access_denied&state=",
+                                            QueryParam(unnamed->authorization_url(), "state")));
       EXPECT_TRUE(absl::IsInvalidArgument(finished.status())) << finished.status();
       EXPECT_EQ(Reason(finished), "LOGIN_MISMATCH");
       EXPECT_TRUE(absl::StrContains(finished.status().message(), "names no issuer"))
@@ -217,10 +212,10 @@ TEST_F(LoginTest, ALoginThatFailedIsInTheHistoryAndNamesItsCredential) {
   Use("authorization_code");
   const auto fail = [&](const std::string& address_tail, bool consent) {
     const Started started = Start();
-    const std::string state = Param(started->authorization_url(), "state");
-    const Finished finished =
-        FinishNow(started->login_id(),
-                  consent ? Consent(*started) : absl::StrCat(kUri, address_tail, "&state=", state));
+    const std::string state = QueryParam(started->authorization_url(), "state");
+    const Finished finished = FinishNow(
+        started->login_id(),
+        consent ? Consent(*started) : absl::StrCat(kRedirectUri, address_tail, "&state=", state));
     EXPECT_EQ(Named(finished), "crm/token") << finished.status();
     const std::string last = LastHistory();
     EXPECT_FALSE(absl::StrContains(last, state)) << last;
@@ -259,10 +254,10 @@ TEST_F(LoginTest, WhatTheServerSaysInTheBrowserIsExplained) {
         Case{"server_error", absl::StatusCode::kUnavailable, "LOGIN_FAILED"},
         Case{"<b>buy%20now", absl::StatusCode::kPermissionDenied, "LOGIN_REFUSED"}}) {
     const Started started = Start();
-    const Finished finished =
-        FinishNow(started->login_id(),
-                  absl::StrCat(kUri, "?error=", c.error, "&error_description=call%20us&state=",
-                               Param(started->authorization_url(), "state")));
+    const Finished finished = FinishNow(
+        started->login_id(),
+        absl::StrCat(kRedirectUri, "?error=", c.error, "&error_description=call%20us&state=",
+                     QueryParam(started->authorization_url(), "state")));
     EXPECT_EQ(finished.status().code(), c.code) << c.error;
     EXPECT_EQ(Reason(finished), c.reason) << c.error;
     EXPECT_FALSE(absl::StrContains(finished.status().message(), "buy")) << finished.status();
@@ -285,8 +280,8 @@ TEST_F(LoginTest, ACodeThatTheServerDoesNotTakeIsExplained) {
   }
   const Started started = Start();
   const Finished unknown = FinishNow(
-      started->login_id(),
-      absl::StrCat(kUri, "?code=other&state=", Param(started->authorization_url(), "state")));
+      started->login_id(), absl::StrCat(kRedirectUri, "?code=other&state=",
+                                        QueryParam(started->authorization_url(), "state")));
   EXPECT_EQ(Reason(unknown), "LOGIN_REFUSED");
   EXPECT_EQ(Now(), "");
 }
@@ -332,17 +327,17 @@ TEST_F(LoginTest, SixteenLoginsAreOpenAtMost) {
                     "https://crm.example.com/a }\n");
   }
   ASSERT_TRUE(house_.Apply(yaml).ok());
-  for (int i = 0; i < 16; ++i) ASSERT_TRUE(Start(kUri, absl::StrCat("crm/t", i)).ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(Start(kUri, "crm/t16").status()));
-  EXPECT_TRUE(Start(kUri, "crm/t3").ok());
+  for (int i = 0; i < 16; ++i) ASSERT_TRUE(Start(kRedirectUri, absl::StrCat("crm/t", i)).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(Start(kRedirectUri, "crm/t16").status()));
+  EXPECT_TRUE(Start(kRedirectUri, "crm/t3").ok());
   house_.Advance(absl::Minutes(10));
-  EXPECT_TRUE(Start(kUri, "crm/t16").ok());
+  EXPECT_TRUE(Start(kRedirectUri, "crm/t16").ok());
 }
 
 TEST_F(LoginTest, WhatHasNoLoginSaysSo) {
   ASSERT_TRUE(house_.Apply(Yaml("client_credentials")).ok());
   EXPECT_EQ(base::ReasonOf(Start().status()), "NOT_POSSIBLE_NOW");
-  EXPECT_TRUE(absl::IsNotFound(Start(kUri, "crm/none").status()));
+  EXPECT_TRUE(absl::IsNotFound(Start(kRedirectUri, "crm/none").status()));
   Use("authorization_code");
   EXPECT_TRUE(absl::IsInvalidArgument(Start("http://evil.example.com/").status()));
   house_.endpoint.SetDiscovery(absl::UnavailableError("no metadata"));
@@ -378,14 +373,10 @@ TEST_F(LoginTest, ARefreshUnderWayDoesNotOverwriteWhatConsentBrought) {
   const Started again = Start();
   const std::string address = Consent(*again);
   house_.endpoint.InjectNext({.kind = TokenFault::Kind::kLateEffect, .late_by = absl::Seconds(5)});
-  std::optional<absl::Status> refreshed;
-  v1::RefreshRequest request;
-  request.set_name("crm/token");
-  house_.keeper().Refresh(
-      request, [&](const absl::StatusOr<v1::RefreshResponse>& r) { refreshed = r.status(); });
+  const auto refreshed = house_.Refreshing("crm/token");
   house_.Advance(absl::Milliseconds(1));
   ASSERT_TRUE(FinishNow(again->login_id(), address).ok());
-  EXPECT_TRUE(refreshed.has_value() && refreshed->ok());  // what it waited for is there
+  EXPECT_TRUE(refreshed->has_value() && (**refreshed).ok());  // what it waited for is there
   const std::string consented = Now();
   house_.Advance(absl::Seconds(60));
   EXPECT_EQ(Now(), consented);
@@ -514,9 +505,9 @@ TEST_F(LoginTest, ADevicesFailureIsInTheHistoryOnce) {
 
 TEST_F(LoginTest, ADeviceHasNoAddressAndABrowserHasOne) {
   Use("device_code");
-  EXPECT_EQ(base::ReasonOf(Start(kUri).status()), "LOGIN_BY_DEVICE");
+  EXPECT_EQ(base::ReasonOf(Start(kRedirectUri).status()), "LOGIN_BY_DEVICE");
   const Started device = Start("");
-  EXPECT_TRUE(absl::IsInvalidArgument(FinishNow(device->login_id(), kUri).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(FinishNow(device->login_id(), kRedirectUri).status()));
   house_.endpoint.DecideDevices(true);
   EXPECT_TRUE(FinishNow(device->login_id(), "").ok());
   Use("authorization_code");
@@ -531,7 +522,7 @@ TEST_F(LoginTest, NothingOfALoginIsLogged) {
   const Started started = Start();
   const std::string address = Consent(*started);
   ASSERT_TRUE(FinishNow(started->login_id(), address).ok());
-  EXPECT_EQ(house_.log.Count({Param(started->authorization_url(), "state")}), 0);
+  EXPECT_EQ(house_.log.Count({QueryParam(started->authorization_url(), "state")}), 0);
   EXPECT_EQ(house_.log.Count({started->login_id()}), 0);
   for (const std::string& token : house_.endpoint.issued()) {
     EXPECT_EQ(house_.log.Count({token}), 0);
@@ -545,7 +536,7 @@ TEST_F(LoginTest, WhoMayFinishAnotherCredentialsLoginsMayNotFinishThisOne) {
   v1::FinishLoginRequest request;
   request.set_name("crm/other");
   request.set_login_id(started->login_id());
-  request.set_redirected_to(kUri);
+  request.set_redirected_to(kRedirectUri);
   std::optional<Finished> answer;
   house_.keeper().FinishLogin(request, [&](Finished f) { answer = std::move(f); });
   house_.Advance(absl::ZeroDuration());

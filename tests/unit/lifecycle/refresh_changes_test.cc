@@ -125,6 +125,41 @@ TEST_F(RefreshChangesTest, ATokenInDoubtIsNotHurriedByWhatPeopleDoBeside) {
   EXPECT_EQ(house_.log.Failures("REFRESH_IN_DOUBT"), 1) << "told of once";
 }
 
+TEST_F(RefreshChangesTest, OtherTermsInDoubtAreNoRestart) {
+  Use("grant: refresh_token");
+  house_.endpoint.InjectNext({Kind::kLoseRequest, {}, {}});
+  ToNextRequest();
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return house_.log.Failures("REFRESH_IN_DOUBT") > 0; },
+                                  absl::Minutes(1)));
+  const int before = house_.endpoint.requests();
+  ASSERT_TRUE(Apply("grant: refresh_token, scopes: [more]").ok());
+  house_.Advance(absl::Minutes(1));
+  EXPECT_EQ(house_.endpoint.requests(), before) << "in other terms it is the same refresh token";
+  EXPECT_EQ(house_.log.Failures("REFRESH_IN_DOUBT"), 1);
+  house_.Advance(absl::Hours(3));
+  EXPECT_EQ(house_.log.Resolved("REFRESH_IN_DOUBT"), 1);
+}
+
+TEST_F(RefreshChangesTest, ASecretThatIsPutDuringAnExchangeCountsIfTheOldOneIsRefused) {
+  for (const Kind kind : {Kind::kRefuseClient, Kind::kTransient}) {
+    ASSERT_TRUE(house_
+                    .Apply("credentials:\n  s: { static: {} }\n  t:\n    oauth: { token_url: "
+                           "https://crm.example.com/token, client_id: app, client_secret: { "
+                           "credential: s }, grant: client_credentials }\n")
+                    .ok());
+    ASSERT_TRUE(house_.Put("s", "old").ok());
+    house_.Advance(absl::Seconds(5));
+    house_.endpoint.InjectNext({kind, {}, absl::Minutes(10)});
+    ToNextRequest();
+    ASSERT_TRUE(house_.Put("s", "new").ok());
+    const int before = house_.endpoint.requests();
+    house_.Advance(absl::Seconds(10));
+    // What the server put off for another reason stays put off.
+    EXPECT_EQ(house_.endpoint.requests() - before, kind == Kind::kRefuseClient ? 1 : 0);
+    house_.Advance(absl::Minutes(20));
+  }
+}
+
 TEST_F(RefreshChangesTest, ARevocationThatFailsDoesNotHurryADoubt) {
   Use("grant: refresh_token, revocation_url: https://crm.example.com/revoke");
   house_.endpoint.InjectNext({Kind::kLoseReply, {}, {}});

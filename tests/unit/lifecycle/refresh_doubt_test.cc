@@ -46,15 +46,9 @@ class RefreshDoubtTest : public testing::Test {
         house.AdvanceUntil([&] { return house.endpoint.requests() > before; }, absl::Hours(24)));
   }
   absl::Status Refresh(KeeperHouse& house, bool in_doubt) {
-    v1::RefreshRequest request;
-    request.set_name("t");
-    request.set_in_doubt(in_doubt);
-    std::optional<absl::Status> answer;
-    house.keeper().Refresh(std::move(request), [&](absl::StatusOr<v1::RefreshResponse> response) {
-      answer = response.status();
-    });
-    house.AdvanceUntil([&] { return answer.has_value(); }, absl::Minutes(1));
-    return answer.value_or(absl::InternalError("no answer"));
+    const auto answer = house.Refreshing("t", in_doubt);
+    house.AdvanceUntil([&] { return answer->has_value(); }, absl::Minutes(1));
+    return answer->value_or(absl::InternalError("no answer"));
   }
 };
 
@@ -317,6 +311,34 @@ TEST_F(RefreshDoubtTest, AfterARebootWithTheDateSetBackALeewayIsOver) {
   ASSERT_TRUE(house.Start().ok());
   house.Advance(absl::Minutes(9));
   EXPECT_EQ(house.endpoint.requests(), before);
+}
+
+TEST_F(RefreshDoubtTest, ADecisionThatNothingCanFollowFromIsNotUsedUp) {
+  KeeperHouse house(ServerWith(absl::ZeroDuration(), absl::Hours(8)));
+  Use(house, "");
+  const std::string machine =
+      "{ oauth: { token_url: https://crm.example.com/token, client_auth: none, "
+      "grant: client_credentials, client_id: m } }\n";
+  ASSERT_TRUE(house.Apply(absl::StrCat("credentials:\n  u: ", machine, "  v: ", machine)).ok());
+  house.Advance(absl::Seconds(5));
+  house.Crash();
+  house.store.anchor().content = "restored\n";
+  ASSERT_TRUE(house.Start().ok());
+  house.endpoint.SetFaults([] { return fakes::TokenFault{Kind::kServerError, {}, {}}; });
+  ASSERT_TRUE(
+      house.AdvanceUntil([&] { return house.log.Failures("PROVIDER_DOWN") > 0; }, absl::Hours(9)));
+  const absl::Status down = Refresh(house, /*in_doubt=*/true);
+  EXPECT_TRUE(absl::IsUnavailable(down)) << down;
+  house.endpoint.SetFaults(nullptr);
+  house.Advance(absl::Minutes(11));
+  EXPECT_EQ(base::ReasonOf(Refresh(house, /*in_doubt=*/false)), "REFRESH_IN_DOUBT");
+  const absl::Status decided = Refresh(house, /*in_doubt=*/true);
+  EXPECT_TRUE(decided.ok()) << decided;
+}
+
+TEST_F(RestoredStoreTest, DeletingWhatWasLeftToDecideEndsIt) {
+  ASSERT_TRUE(house_.Delete("credential", "t").ok());
+  EXPECT_EQ(house_.log.Resolved("ROLLBACK_DETECTED"), 1);
 }
 
 }  // namespace

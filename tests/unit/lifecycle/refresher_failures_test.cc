@@ -363,14 +363,9 @@ TEST_F(RefresherFailuresTest, ATokenOfAServerThatIsDownIsNotWaitedForInVain) {
   EXPECT_TRUE(absl::IsUnavailable(**answer)) << **answer;
   EXPECT_GT(base::RetryOf(**answer).value_or(absl::ZeroDuration()), absl::Seconds(2));
   EXPECT_EQ(Requests(), before);
-  std::optional<absl::Status> refreshed;
-  v1::RefreshRequest request;
-  request.set_name("t");
-  house_.keeper().Refresh(
-      request, [&](const absl::StatusOr<v1::RefreshResponse>& r) { refreshed = r.status(); });
-  house_.Advance(absl::ZeroDuration());
-  ASSERT_TRUE(refreshed.has_value());
-  EXPECT_TRUE(absl::IsUnavailable(*refreshed)) << *refreshed;
+  const auto refreshed = house_.Refreshing("t");
+  ASSERT_TRUE(refreshed->has_value());
+  EXPECT_TRUE(absl::IsUnavailable(**refreshed)) << **refreshed;
   EXPECT_EQ(Requests(), before) << "an administrator does not get through either";
 }
 

@@ -123,15 +123,10 @@ TEST_F(RefresherQueueTest, AnAdministratorsRefreshIsNoRetry) {
   house_.Advance(absl::Minutes(5));
   house_.endpoint.SetFaults(nullptr);
   for (int i = 0; i < 5; ++i) {
-    v1::RefreshRequest request;
-    request.set_name("t");
-    std::optional<absl::Status> answer;
-    house_.keeper().Refresh(std::move(request), [&](absl::StatusOr<v1::RefreshResponse> response) {
-      answer = response.status();
-    });
+    const auto answer = house_.Refreshing("t");
     house_.Advance(absl::Seconds(1));
-    ASSERT_TRUE(answer.has_value()) << "a person waits";
-    EXPECT_TRUE(answer->ok()) << *answer;
+    ASSERT_TRUE(answer->has_value()) << "a person waits";
+    EXPECT_TRUE((**answer).ok()) << **answer;
     house_.endpoint.InjectNext({Kind::kProxyPage, {}, {}});
     house_.keeper().EnsureFresh("t", absl::ZeroDuration(), [](absl::Status) {});
     house_.Advance(absl::Seconds(1));

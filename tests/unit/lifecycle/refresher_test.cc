@@ -264,26 +264,17 @@ TEST_F(RefresherTest, InDoubtAnAdministratorsRefreshIsRefusedUntilTheTryIsAtHand
   ToNextRequest();
   const int requests = house_.endpoint.requests();
   house_.Advance(absl::Seconds(31));
-  std::optional<absl::Status> early, late;
-  const auto refresh = [&](std::optional<absl::Status>& answer) {
-    v1::RefreshRequest request;
-    request.set_name("crm/token");
-    house_.keeper().Refresh(std::move(request), [&answer](absl::StatusOr<v1::RefreshResponse> r) {
-      answer = r.status();
-    });
-    house_.Advance(absl::ZeroDuration());
-  };
-  refresh(early);
-  ASSERT_TRUE(early.has_value()) << "it waits for minutes";
-  EXPECT_TRUE(absl::IsFailedPrecondition(*early)) << *early;
-  EXPECT_EQ(base::ReasonOf(*early), "REFRESH_IN_DOUBT");
+  const auto early = house_.Refreshing("crm/token");
+  ASSERT_TRUE(early->has_value()) << "it waits for minutes";
+  EXPECT_TRUE(absl::IsFailedPrecondition(**early)) << **early;
+  EXPECT_EQ(base::ReasonOf(**early), "REFRESH_IN_DOUBT");
   EXPECT_EQ(house_.endpoint.requests(), requests) << "a replay before it had to be";
   house_.Advance(Version().hard - house_.clock.BootNow() - absl::Seconds(3));
-  refresh(late);
-  EXPECT_FALSE(late.has_value()) << *late;
+  const auto late = house_.Refreshing("crm/token");
+  EXPECT_FALSE(late->has_value()) << **late;
   EXPECT_EQ(house_.endpoint.requests(), requests) << "hurried by an administrator";
-  ASSERT_TRUE(house_.AdvanceUntil([&] { return late.has_value(); }, absl::Seconds(10)));
-  EXPECT_TRUE(late->ok()) << *late;
+  ASSERT_TRUE(house_.AdvanceUntil([&] { return late->has_value(); }, absl::Seconds(10)));
+  EXPECT_TRUE((**late).ok()) << **late;
   EXPECT_EQ(house_.endpoint.requests(), requests + 1);
 }
 

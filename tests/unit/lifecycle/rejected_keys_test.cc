@@ -58,6 +58,15 @@ class House {
     }
     ASSERT_FALSE(Works());
   }
+  // Of class self_roll.
+  void UseKeyMadeByHand() {
+    ASSERT_TRUE(house
+                    .Apply("providers: { p: { recipe: fake } }\ncredentials:\n  k: { provider: p, "
+                           "allow_gap: true, accept_loss: true, rotate: { every: 30d } }\n")
+                    .ok());
+    const auto [id, value] = house.provider->MakeKeyByHand();
+    ASSERT_TRUE(house.Put("k", std::string(value.Primary()->Reveal()), id).ok());
+  }
   std::shared_ptr<std::optional<Response>> Reporting(const std::string& name, uint64_t version,
                                                      const std::string& principal = kPrincipal) {
     v1::ReportRejectedRequest request;
@@ -188,12 +197,7 @@ TEST(RejectedKeys, OutsideItsWindowADeadKeyIsReportedAndLeft) {
 
 TEST(RejectedKeys, ADeadKeyDoesNotMakeItsOwnSuccessor) {
   House h(Of(ProviderClass::kSelfRoll));
-  ASSERT_TRUE(h.house
-                  .Apply("providers: { p: { recipe: fake } }\ncredentials:\n  k: { provider: p, "
-                         "allow_gap: true, accept_loss: true, rotate: { every: 30d } }\n")
-                  .ok());
-  const auto [id, value] = h.house.provider->MakeKeyByHand();
-  ASSERT_TRUE(h.house.Put("k", std::string(value.Primary()->Reveal()), id).ok());
+  h.UseKeyMadeByHand();
   h.Kill();
   EXPECT_EQ(h.Outcome(1), "rejected");
   EXPECT_EQ(h.house.log.Count({"VERIFY_FAILED", "keyturn put k"}), 1);
@@ -202,12 +206,7 @@ TEST(RejectedKeys, ADeadKeyDoesNotMakeItsOwnSuccessor) {
 
 TEST(RejectedKeys, AKeyThatWorksAgainEndsTheAlarm) {
   House h(Of(ProviderClass::kSelfRoll));
-  ASSERT_TRUE(h.house
-                  .Apply("providers: { p: { recipe: fake } }\ncredentials:\n  k: { provider: p, "
-                         "allow_gap: true, accept_loss: true, rotate: { every: 30d } }\n")
-                  .ok());
-  const auto [id, value] = h.house.provider->MakeKeyByHand();
-  ASSERT_TRUE(h.house.Put("k", std::string(value.Primary()->Reveal()), id).ok());
+  h.UseKeyMadeByHand();
   h.house.provider->InjectNext(ProviderCall::kVerify, {ProviderFault::Kind::kRefuse, {}, {}});
   EXPECT_EQ(h.Outcome(1), "rejected");
   EXPECT_EQ(h.house.failures().List().size(), 1u);

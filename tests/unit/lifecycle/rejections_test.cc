@@ -61,16 +61,6 @@ class ReportTest : public testing::Test {
     options.provider.traits.can_verify = true;
     return options;
   }
-  void UseToken(const std::string& more = "") {
-    ASSERT_TRUE(
-        house_
-            .Apply(absl::StrCat("credentials:\n  t:\n    oauth: { token_url: https://h/t, "
-                                "grant: client_credentials, client_id: c, client_auth: none",
-                                more, " }\n"))
-            .ok());
-    house_.Advance(absl::Seconds(1));
-    ASSERT_NE(house_.Published("t"), "");
-  }
   uint64_t Version() { return house_.sink.versions.at("t").version; }
   absl::StatusOr<v1::ReportRejectedResponse> Report(uint64_t version,
                                                     const std::string& principal = kPrincipal) {
@@ -87,7 +77,7 @@ class ReportTest : public testing::Test {
 };
 
 TEST_F(ReportTest, ATokenIsReplacedOnceAMinuteAndOldOnesAreOldNews) {
-  UseToken();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   const uint64_t first = Version();
   const int requests = house_.endpoint.requests();
   auto response = Report(first);
@@ -102,7 +92,7 @@ TEST_F(ReportTest, ATokenIsReplacedOnceAMinuteAndOldOnesAreOldNews) {
 }
 
 TEST_F(ReportTest, AThousandWhoReportTheSameShareOneRefresh) {
-  UseToken();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   const uint64_t version = Version();
   const int requests = house_.endpoint.requests();
   int replaced = 0;
@@ -121,7 +111,7 @@ TEST_F(ReportTest, AThousandWhoReportTheSameShareOneRefresh) {
 }
 
 TEST_F(ReportTest, WhoeverReportsTooOftenIsToldToWait) {
-  UseToken();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   (void)Report(Version());
   absl::Status last;
   for (int i = 0; i < 10; ++i) last = Report(Version()).status();
@@ -131,13 +121,13 @@ TEST_F(ReportTest, WhoeverReportsTooOftenIsToldToWait) {
 }
 
 TEST_F(ReportTest, VersionsThatNeverWereAreRefused) {
-  UseToken();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   EXPECT_TRUE(absl::IsInvalidArgument(Report(Version() + 1).status()));
   EXPECT_TRUE(absl::IsInvalidArgument(Report(0).status()));
 }
 
 TEST_F(ReportTest, ATokenThatTheServiceAcceptsStays) {
-  UseToken(", test: { url: https://h/me }");
+  ASSERT_TRUE(house_.UseMachineToken(", test: { url: https://h/me }").ok());
   const int requests = house_.endpoint.requests();
   EXPECT_EQ(Report(Version())->outcome(), "accepted");
   EXPECT_EQ(house_.endpoint.requests(), requests);
@@ -147,13 +137,13 @@ TEST_F(ReportTest, ATokenThatTheServiceAcceptsStays) {
 }
 
 TEST_F(ReportTest, AFailedReplacementIsAnError) {
-  UseToken();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   house_.endpoint.InjectNext({fakes::TokenFault::Kind::kRefuseClient, {}, {}});
   EXPECT_FALSE(Report(Version()).ok());
 }
 
 TEST_F(ReportTest, AServerThatAskedForTimeGetsIt) {
-  UseToken();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   house_.endpoint.SetFaults([] {
     return fakes::TokenFault{fakes::TokenFault::Kind::kTransient, {}, absl::Hours(1)};
   });
@@ -181,7 +171,7 @@ class SilentServerReportTest : public ReportTest {
 };
 
 TEST_F(SilentServerReportTest, AThousandReportsWaitForHalfAMinute) {
-  UseToken();
+  ASSERT_TRUE(house_.UseMachineToken().ok());
   house_.endpoint.InjectNext({fakes::TokenFault::Kind::kLoseRequest, {}, {}});
   v1::ReportRejectedRequest request;
   request.set_name("t");

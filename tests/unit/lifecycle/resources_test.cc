@@ -78,6 +78,18 @@ class ResourcesTest : public testing::Test {
     }
     ASSERT_TRUE(ledger_.Commit(transaction).ok());
   }
+  // With a first version.
+  void StoreValue(store::CredentialRecord record) {
+    record.current_version = record.last_version = 1;
+    store::VersionRecord version;
+    version.credential = record.name;
+    version.number = 1;
+    version.state = store::VersionState::kCurrent;
+    store::Transaction transaction;
+    transaction.Put(std::move(record));
+    transaction.Put(version);
+    ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  }
 
   // Why there may be keys of credential `a`.
   enum class KeysOfA { kVersion, kRotation, kTag };
@@ -374,22 +386,10 @@ TEST_F(ResourcesTest, EverySecretOfATokenIsMissedUntilItHasAValue) {
       "  t:\n    oauth: { token_url: \"https://x\", grant: token_exchange, client_id: c,\n"
       "      client_secret: { credential: s }, exchange: { subject_token: { credential: k } } }\n");
   const v1::CredentialSpec& token = ledger_.Find("t")->record.spec;
-  const auto store_value = [this](const std::string& name) {
-    store::CredentialRecord record = ledger_.Find(name)->record;
-    record.current_version = record.last_version = 1;
-    store::VersionRecord version;
-    version.credential = name;
-    version.number = 1;
-    version.state = store::VersionState::kCurrent;
-    store::Transaction transaction;
-    transaction.Put(record);
-    transaction.Put(version);
-    ASSERT_TRUE(ledger_.Commit(transaction).ok());
-  };
   EXPECT_EQ(MissingSecret(token, ledger_), "s");
-  store_value("s");
+  StoreValue(ledger_.Find("s")->record);
   EXPECT_EQ(MissingSecret(token, ledger_), "k");
-  store_value("k");
+  StoreValue(ledger_.Find("k")->record);
   EXPECT_EQ(MissingSecret(token, ledger_), "");
 }
 
@@ -421,17 +421,9 @@ TEST_F(ResourcesTest, APlanSaysWhenTheNextRotationWouldBe) {
   Hold(absl::StrCat(kProvider,
                     "credentials:\n  a: { provider: p, rotate: { every: 10d, jitter: 0% } }\n"));
   store::CredentialRecord record = ledger_.Find("a")->record;
-  record.current_version = record.last_version = 1;
   record.last_rotated = kNow - absl::Hours(24);
   record.next_due = kNow + absl::Hours(9 * 24);
-  store::VersionRecord version;
-  version.credential = "a";
-  version.number = 1;
-  version.state = store::VersionState::kCurrent;
-  store::Transaction transaction;
-  transaction.Put(record);
-  transaction.Put(version);
-  ASSERT_TRUE(ledger_.Commit(transaction).ok());
+  StoreValue(record);
   const auto note = [this](const std::string& rotate) {
     const auto wanted = Read({absl::StrCat(
         kProvider, "credentials:\n  a: { provider: p, rotate: { ", rotate, " } }\n")});
