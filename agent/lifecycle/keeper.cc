@@ -81,8 +81,9 @@ absl::Status Keeper::Start() {
 absl::Status Keeper::OnRolledBack() {
   deps_.failures.Open({.code = observe::FailureCode::kRollbackDetected,
                        .cause = "older_store",
-                       .detail = "an older copy of the store was put back; refresh tokens that end "
-                                 "with their use are not used before an administrator says so"});
+                       .detail = "an older copy of the store was put back, or its anchor cannot be "
+                                 "read; refresh tokens that end with their use are not used before "
+                                 "an administrator says so"});
   // In this order: until the store says which tokens are in doubt, the next start must find this
   // out again.
   if (absl::Status status = refresher_.DoubtAll(); !status.ok()) return status;

@@ -181,10 +181,13 @@ class Keeper final : public Lifecycle {
   // Forgets them, and no others, and lets the refresher go on.
   absl::Status SettleTokens(const std::string& name, const absl::StatusOr<EndedTokens>& ended);
   absl::Status ForgetTokens(const std::string& name, const EndedTokens& ended);
+  // Calls `then` when the refresh under way has ended, or after a while in any case.
+  void AfterRefresh(const std::string& name, absl::AnyInvocable<void()> then);
   // Whether a person has put another refresh token since those were sent.
   bool PutSince(const std::string& name, const absl::StatusOr<EndedTokens>& ended) const;
   // Ends a token's grant where the server can be asked to, then deletes the credential.
-  void DeleteToken(const std::string& name, Answer<v1::DeleteResponse> done);
+  // `waited`: for a refresh that was under way.
+  void DeleteToken(const std::string& name, Answer<v1::DeleteResponse> done, bool waited = false);
   absl::Status CheckDeletable(const std::string& name) const;
   void TestToken(const std::string& name, Answer<v1::TestCredentialResponse> done);
   void TestKey(const std::string& name, Answer<v1::TestCredentialResponse> done);

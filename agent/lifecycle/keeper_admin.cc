@@ -105,6 +105,7 @@ void Keeper::Adjust(const v1::ApplyResponse& changes) {
     // A token got under other terms is no longer the one that was asked for.
     const bool other_terms =
         std::find(change.fields().begin(), change.fields().end(), "oauth") != change.fields().end();
+    if (other_terms) refresher_.DropConsent(change.name());
     Adopt(change.name(), /*fetch_now=*/other_terms);
   }
   // How a key is attached comes from its provider.

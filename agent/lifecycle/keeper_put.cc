@@ -183,6 +183,7 @@ absl::Status Keeper::PutRefreshToken(const CredentialState& state,
   store::Transaction transaction;
   transaction.Put(std::move(refresh));
   if (absl::Status status = ledger_.Commit(transaction); !status.ok()) return status;
+  refresher_.DropConsent(name);
   deps_.failures.ResolveAll(name);
   refresher_.Adopt(name, /*fetch_now=*/true);
   return absl::OkStatus();

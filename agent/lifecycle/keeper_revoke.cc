@@ -18,6 +18,9 @@
 namespace keyturn::lifecycle {
 namespace {
 
+// How long a refresh that is under way is waited for.
+constexpr absl::Duration kRefreshWait = absl::Seconds(40);
+
 constexpr char kRevoked[] = "revoked";
 constexpr char kUnsupported[] = "unsupported";
 constexpr char kNone[] = "none";
@@ -25,7 +28,16 @@ constexpr char kFailed[] = "failed";
 
 const char* WordFor(const absl::Status& status) {
   if (status.ok()) return kRevoked;
-  return absl::IsFailedPrecondition(status) ? kUnsupported : kFailed;
+  return absl::IsUnimplemented(status) ? kUnsupported : kFailed;
+}
+
+absl::Status NotNow(const std::string& name, absl::string_view why) {
+  return base::WithReason(absl::FailedPreconditionError(absl::StrCat("\"", name, "\": ", why)),
+                          "NOT_POSSIBLE_NOW", {{"credential", name}});
+}
+
+absl::Time ConsentedAt(const CredentialState& state) {
+  return state.refresh ? state.refresh->consented_at : store::kNever;
 }
 
 bool HasFailed(const v1::RevokeResponse& ended) {
@@ -66,10 +78,7 @@ void Keeper::Revoke(v1::RevokeRequest request, Answer<v1::RevokeResponse> done) 
 
 absl::Status Keeper::CheckNotHeld(const std::string& name) const {
   if (refresher_.HoldOf(name) == 0) return absl::OkStatus();
-  return base::WithReason(
-      absl::FailedPreconditionError(
-          absl::StrCat("\"", name, "\" is being revoked; try again when its server has answered")),
-      "NOT_POSSIBLE_NOW", {{"credential", name}});
+  return NotNow(name, "it is being revoked; try again when its server has answered");
 }
 
 void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done) {
@@ -89,13 +98,18 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
                                  "NO_VALUE_YET", {{"credential", name}, {"missing", missing}}));
   }
   if (refresher_.Busy(name)) {
-    // What it brings has to be ended as well.
-    return refresher_.RefreshNow(
-        name, oauth::Refresher::Asked::kByAdministrator,
-        [this, name, done = std::move(done)](absl::Status) mutable {
-          deps_.executor.Post(
-              [this, name, done = std::move(done)]() mutable { RevokeOne(name, std::move(done)); });
-        });
+    // What it brings has to be ended as well, but not what a person gives meanwhile.
+    const absl::Time consented = ConsentedAt(**state);
+    return AfterRefresh(name, [this, name, consented, done = std::move(done)]() mutable {
+      const CredentialState* now = ledger_.Find(name);
+      if (now != nullptr && ConsentedAt(*now) != consented) {
+        return done(NotNow(name, "new consent was given meanwhile; nothing was ended"));
+      }
+      if (refresher_.Busy(name)) {
+        return done(NotNow(name, "a refresh is under way and does not end; try again"));
+      }
+      RevokeOne(name, std::move(done));
+    });
   }
   logins_.Drop(name);
   const uint64_t hold = refresher_.Hold(name);
@@ -108,6 +122,27 @@ void Keeper::RevokeOne(const std::string& name, Answer<v1::RevokeResponse> done)
                 return done(status);
               done(std::move(ended->outcome));
             });
+}
+
+void Keeper::AfterRefresh(const std::string& name, absl::AnyInvocable<void()> then) {
+  struct Wait {
+    absl::AnyInvocable<void()> then;
+    base::Executor::TimerId timer = 0;
+  };
+  auto wait = std::make_shared<Wait>(Wait{std::move(then)});
+  const auto end = [wait] {
+    // Whichever comes first.
+    if (auto first = std::exchange(wait->then, nullptr)) first();
+  };
+  wait->timer = deps_.executor.After(kRefreshWait, end);
+  refresher_.RefreshNow(name, oauth::Refresher::Asked::kByAdministrator,
+                        [this, wait, end](const absl::Status&) {
+                          // Not from within its landing.
+                          deps_.executor.Post([this, wait, end] {
+                            deps_.executor.Cancel(wait->timer);
+                            end();
+                          });
+                        });
 }
 
 void Keeper::EndTokens(const std::string& name, Answer<EndedTokens> done) {
@@ -126,7 +161,9 @@ void Keeper::EndTokens(const std::string& name, Answer<EndedTokens> done) {
   if (state.refresh) tokens->ended.refresh_token = state.refresh->refresh_token;
   tokens->ended.version = state.record.current_version;
   const store::VersionRecord* current = state.Current();
-  if (current != nullptr && current->expires_at > deps_.clock.WallNow()) {
+  const oauth::Windows* windows = refresher_.WindowsOf(name);
+  // Its lifetime is no date: it has not ended because the date was set.
+  if (current != nullptr && (windows == nullptr || deps_.clock.BootNow() < windows->expires)) {
     tokens->access = *current->value.Primary();
   }
   // Answers come from other threads.
@@ -135,9 +172,12 @@ void Keeper::EndTokens(const std::string& name, Answer<EndedTokens> done) {
     if (token.empty()) return then(kNone);
     deps_.authorization_server.Revoke(
         tokens->server, std::move(token), hint,
-        [this, then = std::move(then)](const absl::Status& status) mutable {
-          deps_.executor.Post(
-              [then = std::move(then), word = WordFor(status)]() mutable { then(word); });
+        [this, tokens, then = std::move(then)](const absl::Status& status) mutable {
+          deps_.executor.Post([tokens, then = std::move(then), status]() mutable {
+            const char* word = WordFor(status);
+            if (word == kFailed) tokens->ended.outcome.set_detail(std::string(status.message()));
+            then(word);
+          });
         });
   };
   const auto end_access = [tokens, end] {
@@ -165,8 +205,6 @@ absl::Status Keeper::SettleTokens(const std::string& name,
   absl::Status status = ended.status();
   if (status.ok()) status = ForgetTokens(name, *ended);
   refresher_.Release(name, status.ok() && !HasFailed(ended->outcome));
-  // It was told to wait when it came.
-  if (PutSince(name, ended)) refresher_.Adopt(name, /*fetch_now=*/true);
   return status;
 }
 
@@ -200,7 +238,7 @@ absl::Status Keeper::ForgetTokens(const std::string& name, const EndedTokens& en
   return ledger_.Commit(transaction);
 }
 
-void Keeper::DeleteToken(const std::string& name, Answer<v1::DeleteResponse> done) {
+void Keeper::DeleteToken(const std::string& name, Answer<v1::DeleteResponse> done, bool waited) {
   if (absl::Status status = CheckDeletable(name); !status.ok()) return done(status);
   if (absl::Status held = CheckNotHeld(name); !held.ok()) return done(held);
   const CredentialState& state = *ledger_.Find(name);
@@ -209,11 +247,17 @@ void Keeper::DeleteToken(const std::string& name, Answer<v1::DeleteResponse> don
       state.Current() != nullptr || (state.refresh && !state.refresh->refresh_token.empty());
   // Where only the issuer is stated, its metadata says whether and where that can be done.
   const bool revocable = !spec.revocation_url().empty() || !spec.issuer().empty();
+  if (revocable && holds_any && refresher_.Busy(name) && !waited) {
+    // What it brings, nobody would hold.
+    return AfterRefresh(name, [this, name, done = std::move(done)]() mutable {
+      DeleteToken(name, std::move(done), /*waited=*/true);
+    });
+  }
   if (!holds_any || !revocable || refresher_.Busy(name)) {
     v1::DeleteResponse response;
-    // What an exchange brings that is under way, nobody will hold.
-    if (holds_any && refresher_.Busy(name)) {
-      response.set_note("a refresh was under way: its tokens were not ended at the server");
+    if (holds_any && revocable) {
+      response.set_note(
+          "a refresh was under way that did not end: its tokens were not ended at the server");
     }
     if (absl::Status status = DeleteCredential(name); !status.ok()) return done(status);
     return done(std::move(response));

@@ -175,8 +175,10 @@ class AuthorizationServer {
   virtual void Request(TokenRequest request, Done done) = 0;
 
   // The calls below answer UNAVAILABLE when asking again may help, PERMISSION_DENIED when the
-  // client is refused, FAILED_PRECONDITION when the server has no such endpoint or its metadata
-  // names another issuer. Messages hold nothing of the remote side's text.
+  // client is refused, UNIMPLEMENTED when the server has no such endpoint or says that it does not
+  // do this, FAILED_PRECONDITION when something has to be corrected first: the metadata names
+  // another issuer or cannot be read, the address leads nowhere, there is no key to sign with.
+  // Messages hold nothing of the remote side's text.
 
   // The endpoints, those that were empty filled in. Asks the issuer, if there is one, even when
   // nothing is empty.

@@ -15,6 +15,7 @@ namespace keyturn::store {
 namespace {
 
 constexpr absl::string_view kAnchorHead = "keyturn-anchor 1\nrevision ";
+constexpr size_t kLineSize = 16;
 constexpr size_t kAgentIdSize = 6;
 constexpr size_t kAgentNameSizeMax = 16;
 
@@ -95,7 +96,7 @@ absl::StatusOr<std::unique_ptr<SealedStore>> SealedStore::Open(Backend& backend,
                      "; keys at providers carry its name, so it cannot be changed"));
   }
   return std::unique_ptr<SealedStore>(
-      new SealedStore(backend, *std::move(keyring), *std::move(id), anchor));
+      new SealedStore(backend, *std::move(keyring), *std::move(id), anchor, random));
 }
 
 absl::StatusOr<std::vector<Record>> SealedStore::LoadAll() {
@@ -103,15 +104,21 @@ absl::StatusOr<std::vector<Record>> SealedStore::LoadAll() {
   if (!entries.ok()) return entries.status();
   std::vector<Record> records;
   absl::flat_hash_map<std::string, Revision> revisions;
+  std::string line;
   for (const Entry& entry : *entries) {
     if (entry.key == kHeaderKey || entry.key == kAgentKey) continue;
     const absl::StatusOr<base::Secret> opened = keyring_->Open(entry.value, RowData(entry.key));
     if (!opened.ok()) return RowLoss(entry.key, opened.status());
+    if (entry.key == kLineKey) {
+      line = std::string(opened->Reveal());
+      continue;
+    }
     absl::StatusOr<Record> record = DecodeRecord(entry.key, opened->Reveal());
     if (!record.ok()) return RowLoss(entry.key, record.status());
     revisions.emplace(entry.key, entry.revision);
     records.push_back(*std::move(record));
   }
+  line_ = std::move(line);
   if (absl::Status s = CompareWithAnchor(); !s.ok()) return s;
   revisions_ = std::move(revisions);
   in_doubt_ = false;
@@ -120,8 +127,9 @@ absl::StatusOr<std::vector<Record>> SealedStore::LoadAll() {
 
 std::string SealedStore::AnchorText(Revision revision) const {
   const std::string number = absl::StrCat(revision);
-  return absl::StrCat(kAnchorHead, number, "\ncode ",
-                      absl::BytesToHexString(keyed_hash().Of("anchor", number)), "\n");
+  return absl::StrCat(
+      kAnchorHead, number, "\ncode ",
+      absl::BytesToHexString(keyed_hash().Of("anchor", crypto::Framed({line_, number}))), "\n");
 }
 
 absl::Status SealedStore::CompareWithAnchor() {
@@ -129,7 +137,10 @@ absl::Status SealedStore::CompareWithAnchor() {
   const absl::StatusOr<Revision> latest = backend_.Latest();
   if (!latest.ok()) return latest.status();
   const absl::StatusOr<std::string> text = anchor_->Read();
-  if (!text.ok()) return text.status();
+  if (!text.ok()) {
+    rolled_back_ = true;
+    return absl::OkStatus();
+  }
   absl::string_view rest = *text;
   Revision noted = 0;
   // What cannot be read as this store's anchor proves nothing good: it counts as a later one.
@@ -140,8 +151,25 @@ absl::Status SealedStore::CompareWithAnchor() {
   return absl::OkStatus();
 }
 
+absl::Status SealedStore::BeginLine() {
+  const absl::StatusOr<std::optional<Entry>> before = backend_.Get(kLineKey);
+  if (!before.ok()) return before.status();
+  const Revision revision = before->has_value() ? (*before)->revision : 0;
+  const std::string line = random_.Bytes(kLineSize);
+  const absl::StatusOr<Revision> committed =
+      backend_.Commit({{std::string(kLineKey), revision}},
+                      {{std::string(kLineKey), keyring_->Seal(line, RowData(kLineKey))}});
+  // After UNKNOWN nobody can say which of two the store has: then there is none to write down yet.
+  if (!committed.ok()) return committed.status();
+  line_ = line;
+  return absl::OkStatus();
+}
+
 absl::Status SealedStore::DropAnchor() {
   if (anchor_ == nullptr) return absl::OkStatus();
+  if (rolled_back_) {
+    if (absl::Status s = BeginLine(); !s.ok()) return s;
+  }
   const absl::StatusOr<Revision> latest = backend_.Latest();
   if (!latest.ok()) return latest.status();
   absl::Status written = anchor_->Write(AnchorText(*latest));

@@ -53,11 +53,12 @@ class SealedStore final : public Store {
   };
 
   SealedStore(Backend& backend, std::unique_ptr<crypto::Keyring> keyring, std::string agent_id,
-              Anchor* anchor)
+              Anchor* anchor, base::Random& random)
       : backend_(backend),
         keyring_(std::move(keyring)),
         agent_id_(std::move(agent_id)),
-        anchor_(anchor) {}
+        anchor_(anchor),
+        random_(random) {}
 
   absl::StatusOr<Batch> MakeBatch(const Transaction& transaction) const;
   Revision RevisionOf(const std::string& key) const;
@@ -67,11 +68,17 @@ class SealedStore final : public Store {
   // What the anchor holds at this revision.
   std::string AnchorText(Revision revision) const;
   absl::Status CompareWithAnchor();
+  // From here on, copies of the store from before are another store's: the number of its commits
+  // has fallen with the older copy, so that it does not tell them apart.
+  absl::Status BeginLine();
 
   Backend& backend_;
   const std::unique_ptr<crypto::Keyring> keyring_;
   const std::string agent_id_;
   Anchor* const anchor_;
+  base::Random& random_;
+  // Empty until an older copy was put back for the first time.
+  std::string line_;
   absl::flat_hash_map<std::string, Revision> revisions_;
   // Set when what is on the disk is no longer known.
   bool in_doubt_ = false;

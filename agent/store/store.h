@@ -70,8 +70,8 @@ class Store {
   // back, the next start finds out. For what cannot be done twice, after its intent was committed
   // and before it is done. An error means that such a copy would not be noticed, and nothing else.
   virtual absl::Status DropAnchor() = 0;
-  // After LoadAll: whether an older copy of the store than the anchor knows was put back. Holds
-  // until DropAnchor.
+  // After LoadAll: whether an older copy of the store than the anchor knows was put back, or the
+  // anchor cannot be read. Holds until DropAnchor.
   virtual bool rolled_back() const = 0;
 };
 

@@ -33,6 +33,8 @@ std::string Explain(const v1::RevokeResponse& response) {
   for (const auto& [what, word] : {std::pair("refresh token", &response.refresh_token()),
                                    std::pair("access token", &response.access_token())}) {
     absl::StrAppend(&text, what, ": ");
+    const std::string why =
+        response.detail().empty() ? "" : absl::StrCat(" (", Printable(response.detail()), ")");
     if (*word == "unsupported") {
       absl::StrAppend(&text,
                       "forgotten here, but the server has no way to end it: it stays valid "
@@ -40,9 +42,11 @@ std::string Explain(const v1::RevokeResponse& response) {
     } else if (*word == "failed") {
       // What could still be ended with a second try has been kept.
       const bool kept = response.refresh_token() == "failed" || response.refresh_token() == "none";
-      absl::StrAppend(&text, kept ? "the server did not end it; it is kept: try again\n"
-                                  : "forgotten here, but the server did not end it: it stays valid "
-                                    "there until it expires\n");
+      absl::StrAppend(&text,
+                      kept ? "the server did not end it; it is kept: try again"
+                           : "forgotten here, but the server did not end it: it stays valid there "
+                             "until it expires",
+                      why, "\n");
     } else {
       absl::StrAppend(&text, Printable(*word), "\n");
     }

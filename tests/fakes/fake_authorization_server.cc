@@ -189,7 +189,10 @@ struct FakeAuthorizationServer::Server : std::enable_shared_from_this<Server> {
     }
     if (!found->second.consents) {
       TokenReply pending = Failed(TokenOutcome::kPending, "authorization_pending", 400);
-      if (std::exchange(slow_down, false)) pending.retry_after = absl::Seconds(5);
+      if (std::exchange(slow_down, false)) {
+        pending.cause = "slow_down";
+        pending.retry_after = absl::Seconds(5);
+      }
       return pending;
     }
     const bool consents = *found->second.consents;

@@ -10,7 +10,10 @@ namespace keyturn::fakes {
 
 class MemoryAnchor final : public store::Anchor {
  public:
-  absl::StatusOr<std::string> Read() override { return content; }
+  absl::StatusOr<std::string> Read() override {
+    if (unreadable) return absl::PermissionDeniedError("injected: the anchor cannot be read");
+    return content;
+  }
   absl::Status Write(absl::string_view text) override {
     if (broken) return absl::InternalError("injected: the anchor cannot be written");
     content = std::string(text);
@@ -19,6 +22,7 @@ class MemoryAnchor final : public store::Anchor {
 
   std::string content;
   bool broken = false;
+  bool unreadable = false;
 };
 
 }  // namespace keyturn::fakes

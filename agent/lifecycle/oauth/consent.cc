@@ -142,14 +142,18 @@ void Refresher::Consented(const std::string& name, TokenReply reply, base::Secre
   StoreConsent(name, number, std::move(reply), std::move(dpop_key), std::move(done));
 }
 
+void Refresher::DropConsent(const std::string& name) {
+  if (const auto found = tokens_.find(name); found != tokens_.end()) found->second.consent = 0;
+}
+
 void Refresher::StoreConsent(const std::string& name, uint64_t number, TokenReply reply,
                              base::Secret dpop_key, Stored done) {
   const CredentialState* state = env_.ledger.Find(name);
   const auto found = tokens_.find(name);
   if (state == nullptr || found == tokens_.end() || found->second.consent != number) {
-    return done(
-        absl::AbortedError("the credential was deleted, or another login was finished, "
-                           "before this one could be stored"));
+    return done(absl::AbortedError(
+        "before this login could be stored, the credential was deleted or changed, or another "
+        "refresh token came: from another login, or by put"));
   }
   if (found->second.hold != 0) return done(absl::AbortedError("its tokens are being ended"));
   const absl::Time now = env_.clock.WallNow();

@@ -149,6 +149,10 @@ void LoginSessions::OnDevice(const std::string& id, absl::StatusOr<providers::De
                              Started done) {
   Session* session = Find(id);
   if (session == nullptr) return FailStart(id, NoSuchLogin(), std::move(done));
+  if (absl::IsUnimplemented(reply.status())) {
+    // It is the server that knows no such thing, not this agent.
+    return FailStart(id, absl::FailedPreconditionError(reply.status().message()), std::move(done));
+  }
   if (!reply.ok()) return FailStart(id, reply.status(), std::move(done));
   session->code = std::move(reply->device_code);
   session->interval = std::max(reply->interval, absl::Seconds(1));
@@ -290,10 +294,11 @@ void LoginSessions::OnNoTokens(const std::string& id, const TokenReply& reply) {
   session.phase = Phase::kOpen;
   if (reply.outcome == TokenOutcome::kPending) {
     session.failures = 0;
-    if (reply.retry_after > absl::ZeroDuration()) {
+    // For good, unlike a wait that comes with an answer.
+    if (reply.cause == "slow_down") {
       session.interval = std::max(session.interval + kSlowDown, reply.retry_after);
     }
-    return PollAfter(id, session.interval);
+    return PollAfter(id, std::max(session.interval, reply.retry_after));
   }
   if (!passing && reply.outcome != TokenOutcome::kUnknown &&
       reply.outcome != TokenOutcome::kAmbiguous) {

@@ -97,6 +97,9 @@ class Refresher {
   void Consented(const std::string& name, providers::TokenReply reply, base::Secret dpop_key,
                  Stored done);
 
+  // One that could not be stored yet is not stored any more: something newer took its place.
+  void DropConsent(const std::string& name);
+
   // Null when no token is held.
   const Windows* WindowsOf(const std::string& name) const;
   // The whole lifetime the current token came with; infinite when there is none.

@@ -8,6 +8,9 @@ namespace keyturn::providers {
 namespace {
 
 constexpr absl::Duration kKeptFor = absl::Hours(1);
+// Metadata that could not be read again counts for so long at a time: a page in its place that a
+// firewall shows must not stop what went well until then.
+constexpr absl::Duration kKeptOnFor = absl::Minutes(5);
 constexpr size_t kIssuersMax = 64;
 
 bool InTrouble(const net::HttpResult& result) {
@@ -79,11 +82,18 @@ void Discovery::OnReply(const std::string& issuer, std::shared_ptr<Fetch> fetch,
 }
 
 void Discovery::Finish(const std::string& issuer, DiscoveryOutcome outcome,
-                       const ServerMetadata& metadata) {
+                       ServerMetadata metadata) {
   std::vector<Done> waiting;
   {
     absl::MutexLock lock(&mu_);
-    if (outcome == DiscoveryOutcome::kFound) {
+    const auto known = kept_.find(issuer);
+    // Not what another issuer says of itself: that is a reason to stop.
+    if (known != kept_.end() &&
+        (outcome == DiscoveryOutcome::kUnavailable || outcome == DiscoveryOutcome::kNoMetadata)) {
+      known->second.until = clock_.BootNow() + kKeptOnFor;
+      metadata = known->second.metadata;
+      outcome = DiscoveryOutcome::kFound;
+    } else if (outcome == DiscoveryOutcome::kFound) {
       if (kept_.size() >= kIssuersMax && kept_.find(issuer) == kept_.end()) {
         kept_.erase(std::min_element(kept_.begin(), kept_.end(), [](const auto& a, const auto& b) {
           return a.second.until < b.second.until;

@@ -51,7 +51,7 @@ class Discovery : public std::enable_shared_from_this<Discovery> {
   void FetchNext(const std::string& issuer, std::shared_ptr<Fetch> fetch);
   void OnReply(const std::string& issuer, std::shared_ptr<Fetch> fetch,
                const net::HttpResult& result);
-  void Finish(const std::string& issuer, DiscoveryOutcome outcome, const ServerMetadata& metadata);
+  void Finish(const std::string& issuer, DiscoveryOutcome outcome, ServerMetadata metadata);
 
   net::HttpClient& http_;
   const net::EgressRules egress_;

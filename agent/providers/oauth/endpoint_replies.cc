@@ -45,9 +45,8 @@ absl::Status Refusal(absl::string_view what, const net::HttpResult& result, cons
       status == 401) {
     return absl::PermissionDeniedError(said);
   }
-  if (status == 404 || status == 405 || status == 410 || status == 501) {
-    return absl::FailedPreconditionError(said);
-  }
+  if (status == 404 || status == 405) return absl::FailedPreconditionError(said);
+  if (status == 410) return absl::UnimplementedError(said);
   return absl::UnavailableError(said);
 }
 
@@ -120,7 +119,7 @@ absl::Status ReadRevocationReply(const net::HttpResult& result, const v1::OAuthQ
       quirk ? quirk->outcome == TokenOutcome::kInvalidGrant : error == "invalid_token";
   if (dead && (IsGood(result) || result.reply.status == 400)) return absl::OkStatus();
   if (result.delivery == net::Delivery::kAnswered && error == "unsupported_token_type") {
-    return absl::FailedPreconditionError("the server does not revoke tokens of this type");
+    return absl::UnimplementedError("the server does not revoke tokens of this type");
   }
   return Refusal("revocation", result, body, quirk);
 }

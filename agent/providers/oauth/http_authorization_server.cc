@@ -188,7 +188,7 @@ struct HttpAuthorizationServer::Core : std::enable_shared_from_this<Core> {
               absl::Status failed = StatusOf(outcome);
               const std::string url = endpoints.*endpoint;
               if (failed.ok() && url.empty()) {
-                failed = absl::FailedPreconditionError(
+                failed = absl::UnimplementedError(
                     absl::StrCat("the server has no ", what, " endpoint that is known"));
               }
               if (!failed.ok()) {

@@ -181,7 +181,8 @@ void ReadError(const ReplyBody& body, const Places& places, const OAuthError& er
   // An odd status, and yet a token: something did happen.
   const bool token_all_the_same = code.empty() && Find(body, places.access_token) != nullptr;
   reply.cause = absl::StrCat("http_", status);
-  if (status == 429) {
+  // To be polled more slowly from now on (RFC 8628 section 3.5), which some say with this status.
+  if (status == 429 && error.outcome != TokenOutcome::kPending) {
     reply.outcome = TokenOutcome::kTransient;
   } else if (perhaps_done || token_all_the_same) {
     reply.outcome = TokenOutcome::kUnknown;

@@ -165,12 +165,77 @@ TEST_F(KeeperRevokeTest, WhatTheServerDidNotEndIsKept) {
 
 TEST_F(KeeperRevokeTest, WithoutAnEndpointTokensAreForgottenAllTheSame) {
   Grant();
-  house_.endpoint.SetRevocation(absl::FailedPreconditionError("no endpoint"));
+  house_.endpoint.SetRevocation(absl::UnimplementedError("no endpoint"));
   const auto ended = Revoke();
   ASSERT_TRUE(ended.ok()) << ended.status();
   EXPECT_EQ(ended->refresh_token(), "unsupported");
   EXPECT_EQ(ended->access_token(), "unsupported");
   EXPECT_EQ(house_.Published("t"), "");
+}
+
+TEST_F(KeeperRevokeTest, WhatCouldNotEvenBeAskedForIsKeptAndSaid) {
+  Grant();
+  const std::string access = house_.Published("t");
+  house_.endpoint.SetRevocation(absl::FailedPreconditionError("another issuer"));
+  const auto failed = Revoke();
+  ASSERT_TRUE(failed.ok()) << failed.status();
+  EXPECT_EQ(failed->refresh_token(), "failed");
+  EXPECT_EQ(failed->detail(), "another issuer");
+  EXPECT_EQ(house_.Published("t"), access);
+}
+
+TEST_F(KeeperRevokeTest, ATokenIsEndedThoughTheDateWasSetBeyondItsEnd) {
+  Grant();
+  const std::string access = house_.Published("t");
+  house_.clock.StepWall(absl::Hours(24));
+  const auto ended = Revoke();
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_EQ(ended->access_token(), "revoked");
+  EXPECT_FALSE(house_.endpoint.Accepts(access));
+}
+
+TEST_F(KeeperRevokeTest, ConsentThatIsGivenDuringTheWaitForARefreshIsNotEnded) {
+  Grant();
+  house_.endpoint.InjectNext({.kind = fakes::TokenFault::Kind::kLoseReply});
+  house_.Refreshing("t");
+  const auto revoking = Revoking();
+  ASSERT_FALSE(revoking->has_value());
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  EXPECT_EQ(base::ReasonOf(Wait(revoking).status()), "NOT_POSSIBLE_NOW");
+  EXPECT_TRUE(house_.endpoint.revocations().empty());
+  ASSERT_TRUE(Fetched());
+  EXPECT_TRUE(house_.endpoint.GrantAlive("c"));
+}
+
+TEST_F(KeeperRevokeTest, ARefreshThatDoesNotEndIsNotWaitedForWithoutEnd) {
+  Grant();
+  house_.Refreshing("t");
+  house_.store.faults().FailAllCommits(fakes::CommitFault::kDiskFull);  // what it brings is held
+  const auto revoking = Revoking();
+  const auto deleting = Deleting();
+  house_.Advance(absl::Seconds(39));
+  EXPECT_FALSE(revoking->has_value());
+  EXPECT_FALSE(deleting->has_value());
+  house_.Advance(absl::Seconds(2));
+  ASSERT_TRUE(revoking->has_value());
+  EXPECT_EQ(base::ReasonOf((**revoking).status()), "NOT_POSSIBLE_NOW");
+  ASSERT_TRUE(deleting->has_value());
+  EXPECT_TRUE(absl::IsResourceExhausted((**deleting).status()));
+  EXPECT_TRUE(house_.endpoint.revocations().empty());
+  house_.store.faults().FailAllCommits(std::nullopt);
+  house_.Advance(absl::Seconds(2));
+  EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t"))) << "nothing was lost";
+}
+
+TEST_F(KeeperRevokeTest, ADeletionEndsWhatARefreshBringsMeanwhile) {
+  Grant();
+  house_.Refreshing("t");
+  const auto deleted = Delete();
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  EXPECT_EQ(deleted->note(), "its tokens were ended at the server");
+  EXPECT_FALSE(house_.endpoint.GrantAlive("c"));
+  EXPECT_EQ(house_.endpoint.replays(), 0);
+  EXPECT_FALSE(house_.Describe("t").ok());
 }
 
 TEST_F(KeeperRevokeTest, ARefreshUnderWayIsWaitedForAndItsTokensAreEnded) {
@@ -236,9 +301,12 @@ TEST_F(KeeperRevokeTest, ARefreshTokenThatIsPutMeanwhileIsUsed) {
   const auto revoking = Revoking();
   ASSERT_FALSE(revoking->has_value());
   ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("c")).ok());
+  const int requests = house_.endpoint.requests();
   ASSERT_TRUE(Wait(revoking).ok());
   EXPECT_EQ(house_.Published("t"), "");
   ASSERT_TRUE(Fetched());
+  house_.Advance(absl::Seconds(10));
+  EXPECT_EQ(house_.endpoint.requests(), requests + 1) << "once is enough";
   EXPECT_NE(house_.Published("t"), access);
   EXPECT_TRUE(house_.endpoint.Accepts(house_.Published("t")));
   EXPECT_TRUE(house_.endpoint.GrantAlive("c"));
@@ -356,7 +424,7 @@ TEST_F(KeeperRevokeTest, WhereOnlyTheIssuerIsStatedItsMetadataSaysHowTokensEnd) 
 
 TEST_F(KeeperRevokeTest, ADeletionSaysThatTheMetadataNamesNoWay) {
   Grant("issuer: https://h");
-  house_.endpoint.SetRevocation(absl::FailedPreconditionError("no endpoint"));
+  house_.endpoint.SetRevocation(absl::UnimplementedError("no endpoint"));
   const auto deleted = Delete();
   ASSERT_TRUE(deleted.ok()) << deleted.status();
   EXPECT_EQ(deleted->note(),

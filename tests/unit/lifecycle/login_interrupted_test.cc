@@ -177,6 +177,50 @@ TEST_F(InterruptedLoginTest, NewTokensThatCannotBeStoredYetBelongToNobodyElse) {
   EXPECT_NE(Now(), first);
 }
 
+TEST_F(InterruptedLoginTest, WhatIsPutWhileTheStoreIsFullIsNotReplacedByAnOlderLogin) {
+  UseBrowser();
+  const Finishing old = Finish(Start());
+  house_.store.faults().FailAllCommits(CommitFault::kDiskFull);
+  house_.Advance(absl::Seconds(2));
+  house_.store.faults().FailAllCommits(std::nullopt);
+  ASSERT_TRUE(house_.Put("t", house_.endpoint.NewGrant("app")).ok());
+  house_.Advance(absl::Milliseconds(500));
+  const std::string put = Now();
+  EXPECT_TRUE(house_.endpoint.Accepts(put));
+  EXPECT_TRUE(absl::IsAborted(Outcome(old)));
+  house_.Advance(absl::Seconds(10));
+  EXPECT_EQ(Now(), put);
+}
+
+TEST_F(InterruptedLoginTest, TokensOfAnotherServerAreNotStoredUnderNewTerms) {
+  UseBrowser();
+  const Finishing old = Finish(Start());
+  house_.store.faults().FailAllCommits(CommitFault::kDiskFull);
+  house_.Advance(absl::Seconds(2));
+  house_.store.faults().FailAllCommits(std::nullopt);
+  ASSERT_TRUE(house_
+                  .Apply("credentials:\n  t:\n    oauth: { token_url: https://other/token, "
+                         "client_id: app, client_auth: none, grant: authorization_code, "
+                         "authorization_url: https://other/a }\n")
+                  .ok());
+  EXPECT_TRUE(absl::IsAborted(Outcome(old)));
+  house_.Advance(absl::Seconds(10));
+  EXPECT_EQ(Now(), "");
+}
+
+TEST_F(InterruptedLoginTest, ADeviceIsAskedAtItsIntervalWhateverComesWithPendingReplies) {
+  UseDevice();
+  house_.endpoint.EditReplies([](providers::TokenReply& reply) {
+    reply.outcome = providers::TokenOutcome::kPending;
+    reply.cause = "authorization_pending";
+    reply.retry_after = absl::Seconds(5);
+  });
+  const auto started = Start("");
+  (void)Finish(started);
+  house_.Advance(absl::Minutes(5));
+  EXPECT_GE(house_.endpoint.polls(), 50);
+}
+
 TEST_F(InterruptedLoginTest, ABrokenStoreIsToldApartFromAFullOne) {
   UseBrowser();
   const Finishing answer = Finish(Start());

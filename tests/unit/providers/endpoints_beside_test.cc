@@ -131,9 +131,11 @@ TEST_F(HttpAuthorizationServerTest, RepliesToRevocation) {
       {{401, R"({"error":"invalid_client"})"}, absl::StatusCode::kPermissionDenied},
       {{400, R"({"error":"invalid_client"})"}, absl::StatusCode::kPermissionDenied},
       {{401, ""}, absl::StatusCode::kPermissionDenied},
-      {{400, R"({"error":"unsupported_token_type"})"}, absl::StatusCode::kFailedPrecondition},
+      {{400, R"({"error":"unsupported_token_type"})"}, absl::StatusCode::kUnimplemented},
       {{404, ""}, absl::StatusCode::kFailedPrecondition},
-      {{405, ""}, absl::StatusCode::kFailedPrecondition}};
+      {{405, ""}, absl::StatusCode::kFailedPrecondition},
+      {{410, ""}, absl::StatusCode::kUnimplemented},
+      {{501, ""}, absl::StatusCode::kUnavailable}};
   for (const auto& [reply, code] : cases) {
     Answer(reply.first, reply.second);
     const absl::Status status = Revoke(WithEndpoints(Request().server));
@@ -187,7 +189,7 @@ TEST_F(HttpAuthorizationServerTest, RefusalsWithSuccessAreRefusals) {
        StatusCode::kOk, StatusCode::kUnavailable},
       {R"({"error":"unsupported_token_type"})",
        {},
-       StatusCode::kFailedPrecondition,
+       StatusCode::kUnimplemented,
        StatusCode::kUnavailable},
   };
   for (const Case& c : cases) {
@@ -248,12 +250,16 @@ TEST_F(HttpAuthorizationServerTest, EndpointsBesideAreDiscoveredOrMissing) {
   Serve({{kOAuthDocument, Document(R"(,"revocation_endpoint":"https://as.example.com/r")")}});
   EXPECT_TRUE(Revoke(Issuer()).ok());
   EXPECT_EQ(http_.requests().back().url, "https://as.example.com/r");
-  EXPECT_TRUE(absl::IsFailedPrecondition(StartDevice(Issuer()).status()));
-  EXPECT_TRUE(absl::IsFailedPrecondition(Introspect(Issuer()).status()));
-  EXPECT_TRUE(absl::IsFailedPrecondition(Revoke(Request().server))) << "no issuer to ask";
+  EXPECT_TRUE(absl::IsUnimplemented(StartDevice(Issuer()).status()));
+  EXPECT_TRUE(absl::IsUnimplemented(Introspect(Issuer()).status()));
+  EXPECT_TRUE(absl::IsUnimplemented(Revoke(Request().server))) << "no issuer to ask";
   ServerConfig config = WithEndpoints(Request().server);
   config.client.auth = v1::PRIVATE_KEY_JWT;
   EXPECT_TRUE(absl::IsFailedPrecondition(Revoke(config))) << "nothing to sign with";
+  Answer(403, "<html>");
+  ServerConfig behind_a_firewall = Issuer();
+  behind_a_firewall.endpoints.issuer = "https://other.example.com";
+  EXPECT_TRUE(absl::IsFailedPrecondition(Revoke(behind_a_firewall))) << "there may be one";
 }
 
 TEST_F(HttpAuthorizationServerTest, TryPresentsATokenAsItIsTold) {

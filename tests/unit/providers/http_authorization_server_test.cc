@@ -485,6 +485,32 @@ TEST_F(HttpAuthorizationServerTest, FailedDiscoverySendsNothingAndIsNotKept) {
   EXPECT_EQ(Ask(request).outcome, TokenOutcome::kGranted);
 }
 
+TEST_F(HttpAuthorizationServerTest, WhatWasKnownCountsWhileItCannotBeReadAgain) {
+  TokenRequest request = Request();
+  request.server = Issuer();
+  Serve({{kOAuthDocument, Document()}});
+  EXPECT_EQ(Ask(request).outcome, TokenOutcome::kGranted);
+  const auto everything_but_tokens = [this](int status, const char* body) {
+    http_.SetHandler([status, body](const Sent& sent) {
+      return sent.method == "GET"
+                 ? ScriptedHttpClient::Reply(status, body)
+                 : ScriptedHttpClient::Reply(200, R"({"access_token":"at","token_type":"Bearer"})");
+    });
+  };
+  for (const auto& [status, body] : {std::pair(403, "<html>"), std::pair(200, "<html>"),
+                                     std::pair(404, ""), std::pair(502, "")}) {
+    everything_but_tokens(status, body);
+    executor_.AdvanceBy(absl::Hours(1));
+    EXPECT_EQ(Ask(request).outcome, TokenOutcome::kGranted) << status;
+    const size_t asked = http_.requests().size();
+    EXPECT_EQ(Ask(request).outcome, TokenOutcome::kGranted) << status;
+    EXPECT_EQ(http_.requests().size(), asked + 1) << "not asked for at each exchange";
+  }
+  everything_but_tokens(200, R"({"issuer":"https://evil.example.com"})");
+  executor_.AdvanceBy(absl::Hours(1));
+  EXPECT_EQ(Ask(request).cause, "issuer_mismatch") << "that is a reason to stop";
+}
+
 // It stays so until somebody corrects the issuer; the server is not in trouble.
 TEST_F(HttpAuthorizationServerTest, AnIssuerWithoutMetadataRefusesTheClient) {
   TokenRequest request = Request();

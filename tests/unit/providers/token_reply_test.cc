@@ -447,6 +447,8 @@ TEST(TokenReply, ErrorsOfTheStandards) {
       {400, R"({"error":"authorization_pending"})", Outcome::kPending, "authorization_pending",
        None(), Grant::kDeviceCode},
       {400, R"({"error":"slow_down"})", Outcome::kPending, "slow_down", None(), Grant::kDeviceCode},
+      {429, R"({"error":"slow_down"})", Outcome::kPending, "slow_down", None(), Grant::kDeviceCode},
+      {429, R"({"error":"slow_down"})", Outcome::kTransient, "http_429"},
       {400, R"({"error":"expired_token"})", Outcome::kDenied, "expired_token", None(),
        Grant::kDeviceCode},
       {403, R"({"error":"access_denied"})", Outcome::kDenied, "access_denied", None(),

@@ -77,6 +77,35 @@ TEST_F(AnchoredStoreTest, WhatCameBeforeItMayNotAndThatIsKnownUntilTheNextAnchor
   EXPECT_FALSE(RolledBackAfterRestart());
 }
 
+TEST_F(AnchoredStoreTest, ASecondCopyIsNoticedThoughItIsNewerThanTheFirst) {
+  Commit("a");
+  const auto first = house_.backend().Save();
+  Commit("b");
+  Commit("c");
+  const auto second = house_.backend().Save();
+  Commit("d");
+  ASSERT_TRUE(house_.store().DropAnchor().ok());
+  house_.backend().PutBack(first);
+  EXPECT_TRUE(RolledBackAfterRestart());
+  ASSERT_TRUE(house_.store().DropAnchor().ok());
+  EXPECT_FALSE(RolledBackAfterRestart());
+  const auto after = house_.backend().Save();
+  house_.backend().PutBack(second);
+  EXPECT_TRUE(RolledBackAfterRestart());
+  ASSERT_TRUE(house_.store().DropAnchor().ok());
+  EXPECT_FALSE(RolledBackAfterRestart());
+  house_.backend().PutBack(after);
+  EXPECT_TRUE(RolledBackAfterRestart());
+}
+
+TEST_F(AnchoredStoreTest, AnAnchorThatCannotBeReadProvesNothingGood) {
+  house_.anchor().unreadable = true;
+  EXPECT_TRUE(RolledBackAfterRestart());
+  ASSERT_TRUE(house_.store().DropAnchor().ok());
+  house_.anchor().unreadable = false;
+  EXPECT_FALSE(RolledBackAfterRestart());
+}
+
 TEST_F(AnchoredStoreTest, DeletesAreNotTakenForARollback) {
   Commit("a");
   ASSERT_TRUE(house_.store().DropAnchor().ok());
