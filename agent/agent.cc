@@ -137,6 +137,9 @@ absl::Status Agent::OpenStore(ExitCode& code) {
       store::SealedStore::Open(used, kek, parts_->random, config_.agent_name, &*parts_->anchor);
   if (!store.ok()) return store.status();
   parts_->store = *std::move(store);
+  const absl::Status integrity = parts_->store->CheckIntegrity();
+  if (absl::IsDataLoss(integrity)) return integrity;
+  if (!integrity.ok()) return parts_->store->Accept();
   return absl::OkStatus();
 }
 

@@ -65,6 +65,20 @@ absl::Status WriteAll(int fd, absl::string_view content, const std::string& path
   return absl::OkStatus();
 }
 
+absl::Status Replace(const std::string& path, absl::string_view content, mode_t mode,
+                     bool synced) {
+  const std::string temporary = absl::StrCat(path, ".new");
+  unlink(temporary.c_str());
+  {
+    const File file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
+    if (file.get() < 0) return Failure(errno, "create", temporary);
+    if (absl::Status s = WriteAll(file.get(), content, temporary); !s.ok()) return s;
+    if (synced && fsync(file.get()) != 0) return Failure(errno, "sync", temporary);
+  }
+  if (rename(temporary.c_str(), path.c_str()) != 0) return Failure(errno, "rename to", path);
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) {
@@ -85,16 +99,12 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes) 
   }
 }
 
+absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, mode_t mode) {
+  return Replace(path, content, mode, /*synced=*/false);
+}
+
 absl::Status WriteFileDurably(const std::string& path, absl::string_view content, mode_t mode) {
-  const std::string temporary = absl::StrCat(path, ".new");
-  unlink(temporary.c_str());
-  {
-    const File file(open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode));
-    if (file.get() < 0) return Failure(errno, "create", temporary);
-    if (absl::Status s = WriteAll(file.get(), content, temporary); !s.ok()) return s;
-    if (fsync(file.get()) != 0) return Failure(errno, "sync", temporary);
-  }
-  if (rename(temporary.c_str(), path.c_str()) != 0) return Failure(errno, "rename to", path);
+  if (absl::Status s = Replace(path, content, mode, /*synced=*/true); !s.ok()) return s;
   return SyncDirectoryOf(path);
 }
 

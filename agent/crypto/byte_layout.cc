@@ -26,6 +26,11 @@ void AppendUint32(std::string& out, uint32_t value) {
   AppendUint16(out, static_cast<uint16_t>(value & 0xffff));
 }
 
+void AppendUint64(std::string& out, uint64_t value) {
+  AppendUint32(out, static_cast<uint32_t>(value >> 32));
+  AppendUint32(out, static_cast<uint32_t>(value & 0xffffffff));
+}
+
 void AppendFramed(std::string& out, absl::string_view bytes) {
   KEYTURN_CHECK(bytes.size() <= std::numeric_limits<uint32_t>::max(), "a frame is under 4 GiB");
   AppendUint32(out, static_cast<uint32_t>(bytes.size()));
@@ -63,6 +68,13 @@ bool LayoutReader::Uint32(uint32_t& out) {
   absl::string_view bytes;
   if (!Bytes(4, bytes)) return false;
   out = BigEndian(bytes);
+  return true;
+}
+
+bool LayoutReader::Uint64(uint64_t& out) {
+  absl::string_view bytes;
+  if (!Bytes(8, bytes)) return false;
+  out = (uint64_t{BigEndian(bytes.substr(0, 4))} << 32) | BigEndian(bytes.substr(4));
   return true;
 }
 

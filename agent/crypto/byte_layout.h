@@ -14,6 +14,7 @@ namespace keyturn::crypto {
 
 void AppendUint16(std::string& out, uint16_t value);
 void AppendUint32(std::string& out, uint32_t value);
+void AppendUint64(std::string& out, uint64_t value);
 // The length in four bytes, then the bytes.
 void AppendFramed(std::string& out, absl::string_view bytes);
 // Each part framed, so that no two different lists of parts give the same bytes.
@@ -28,6 +29,7 @@ class LayoutReader {
   bool Uint8(uint8_t& out);
   bool Uint16(uint16_t& out);
   bool Uint32(uint32_t& out);
+  bool Uint64(uint64_t& out);
   bool FramedBytes(absl::string_view& out);
 
   absl::string_view rest() const { return rest_; }

@@ -8,13 +8,14 @@
 
 namespace keyturn::crypto {
 
-std::string KeyedHash::Of(absl::string_view context, absl::string_view message) const {
+std::string KeyedHash::Of(absl::string_view context, absl::string_view message,
+                          size_t size) const {
   // One allocation, so that no copy of the message is left behind by growing.
   std::string input;
   input.reserve(8 + context.size() + message.size());
   AppendFramed(input, context);
   AppendFramed(input, message);
-  std::string hash(16, '\0');
+  std::string hash(size, '\0');
   crypto_generichash(reinterpret_cast<unsigned char*>(hash.data()), hash.size(),
                      reinterpret_cast<const unsigned char*>(input.data()), input.size(),
                      key_.data(), LockedKey::kSize);

@@ -4,6 +4,7 @@
 // it says nothing about the secret. Immutable and thread-safe. docs/formats/store.md, "Keyed hash".
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <utility>
 
@@ -16,9 +17,9 @@ class KeyedHash {
  public:
   explicit KeyedHash(LockedKey key) : key_(std::move(key)) {}
 
-  // 16 bytes. Hashes of different contexts have nothing in common; a context is a constant such as
-  // `refresh-token` and is part of the disk format.
-  std::string Of(absl::string_view context, absl::string_view message) const;
+  // `size` bytes, 16 to 64. Hashes of different contexts have nothing in common; a context is a
+  // constant such as `refresh-token` and is part of the disk format.
+  std::string Of(absl::string_view context, absl::string_view message, size_t size = 16) const;
 
  private:
   const LockedKey key_;

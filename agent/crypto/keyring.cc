@@ -68,7 +68,10 @@ absl::StatusOr<LockedKey> OpenMaster(const StoreHeader& header, KekSource& sourc
 }  // namespace
 
 Keyring::Keyring(const LockedKey& master, std::string uuid, base::Random& random)
-    : uuid_(std::move(uuid)), keyed_hash_(master.Derive(Subkey::kHash)), random_(random) {}
+    : uuid_(std::move(uuid)),
+      keyed_hash_(master.Derive(Subkey::kHash)),
+      manifest_hash_(master.Derive(Subkey::kManifest)),
+      random_(random) {}
 
 absl::StatusOr<std::unique_ptr<Keyring>> Keyring::Create(KekSource& kek_source,
                                                          base::Random& random) {

@@ -38,6 +38,8 @@ class Keyring final : public Sealer {
   // The bytes that Open takes. Nothing in them is secret.
   const std::string& header() const { return header_; }
   const KeyedHash& keyed_hash() const { return keyed_hash_; }
+  // For manifests alone.
+  const KeyedHash& manifest_hash() const { return manifest_hash_; }
 
  private:
   Keyring(const LockedKey& master, std::string uuid, base::Random& random);
@@ -47,6 +49,7 @@ class Keyring final : public Sealer {
 
   const std::string uuid_;
   const KeyedHash keyed_hash_;
+  const KeyedHash manifest_hash_;
   base::Random& random_;
   std::string header_;
   std::map<uint32_t, LockedKey> data_keys_;  // the newest has the highest id

@@ -19,6 +19,7 @@ enum class Subkey : uint64_t {
   kKeyring = 1,  // seals data keys
   kHeader = 2,   // authenticates the store header
   kHash = 3,     // KeyedHash
+  kManifest = 4,
 };
 
 class LockedKey {

@@ -20,4 +20,8 @@ absl::Status FileAnchor::Write(absl::string_view content) {
   return base::WriteFileDurably(path_, content, 0600);
 }
 
+void FileAnchor::Note(absl::string_view content) {
+  (void)base::WriteFileAtomically(path_, content, 0600);
+}
+
 }  // namespace keyturn::store

@@ -20,6 +20,9 @@ class Anchor {
   virtual absl::StatusOr<std::string> Read() = 0;
   // Durable when this returns OK; else what was written before is still there.
   virtual absl::Status Write(absl::string_view content) = 0;
+  // The same, as well as it can be done without waiting for the disk: a loss of power may bring back
+  // what was there before, and errors are nobody's.
+  virtual void Note(absl::string_view content) = 0;
 };
 
 // A file. It does what it is for only where it is not part of the same backup as the database.
@@ -28,6 +31,7 @@ class FileAnchor final : public Anchor {
   explicit FileAnchor(std::string path) : path_(std::move(path)) {}
   absl::StatusOr<std::string> Read() override;
   absl::Status Write(absl::string_view content) override;
+  void Note(absl::string_view content) override;
 
  private:
   const std::string path_;

@@ -25,7 +25,7 @@ inline constexpr absl::string_view kHistoryKind = "history";
 // Rows of the store itself; no record has such a key.
 inline constexpr absl::string_view kHeaderKey = "store/header";
 inline constexpr absl::string_view kAgentKey = "store/agent";
-inline constexpr absl::string_view kLineKey = "store/line";
+inline constexpr absl::string_view kManifestKey = "store/manifest";
 
 struct RowKey {
   absl::string_view kind;

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/store/sealed_store.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "agent/base/error.h"
 #include "agent/base/ids.h"
 #include "agent/crypto/byte_layout.h"
 #include "agent/store/record_codec.h"
@@ -14,8 +19,15 @@
 namespace keyturn::store {
 namespace {
 
-constexpr absl::string_view kAnchorHead = "keyturn-anchor 1\nrevision ";
-constexpr size_t kLineSize = 16;
+constexpr absl::string_view kAnchorHead = "keyturn-anchor 1\nepoch ";
+// What ends an anchor while an altered store is brought in order.
+constexpr absl::string_view kAltered = "\naltered\n";
+constexpr size_t kAnchorCodeSize = 32;
+// Added to the epoch when an older copy is taken for the store: more than all commits that this copy
+// can lack, so that every copy made before is an older one from then on.
+constexpr uint64_t kEpochsPerRecovery = uint64_t{1} << 32;
+// Of an anchor that anybody may have written.
+constexpr uint64_t kEpochMax = uint64_t{1} << 62;
 constexpr size_t kAgentIdSize = 6;
 constexpr size_t kAgentNameSizeMax = 16;
 
@@ -76,10 +88,16 @@ absl::StatusOr<std::unique_ptr<SealedStore>> SealedStore::Open(Backend& backend,
     if (!made.ok()) return made.status();
     const std::string id =
         agent_name.empty() ? base::NewId(random).substr(0, kAgentIdSize) : std::string(agent_name);
-    const absl::StatusOr<Revision> revision =
-        backend.Commit({{std::string(kHeaderKey), 0}, {std::string(kAgentKey), 0}},
-                       {{std::string(kHeaderKey), (*made)->header()},
-                        {std::string(kAgentKey), (*made)->Seal(id, RowData(kAgentKey))}});
+    std::vector<Write> writes = {
+        {std::string(kHeaderKey), (*made)->header()},
+        {std::string(kAgentKey), (*made)->Seal(id, RowData(kAgentKey))}};
+    Manifest manifest((*made)->manifest_hash());
+    for (const Write& write : writes) manifest.Set(write.key, write.value);
+    ManifestRow row = manifest.At(1);
+    writes.push_back({std::string(kManifestKey), manifest.Encode(row)});
+    const absl::StatusOr<Revision> revision = backend.Commit(
+        {{std::string(kHeaderKey), 0}, {std::string(kAgentKey), 0}, {std::string(kManifestKey), 0}},
+        writes);
     if (!revision.ok() && !absl::IsUnknown(revision.status())) return revision.status();
   }
   // A new store is read back as well: what cannot be opened now must not be trusted with a key.
@@ -95,86 +113,136 @@ absl::StatusOr<std::unique_ptr<SealedStore>> SealedStore::Open(Backend& backend,
         absl::StrCat("the store belongs to agent_name ", *id, ", not ", agent_name,
                      "; keys at providers carry its name, so it cannot be changed"));
   }
-  return std::unique_ptr<SealedStore>(
-      new SealedStore(backend, *std::move(keyring), *std::move(id), anchor, random));
+  auto store = std::unique_ptr<SealedStore>(
+      new SealedStore(backend, *std::move(keyring), *std::move(id), anchor));
+  if (absl::Status s = store->Survey(); !s.ok()) return s;
+  return store;
+}
+
+// Reads every row for what the manifest says of them, and opens none.
+absl::Status SealedStore::Survey() {
+  const absl::StatusOr<std::vector<Entry>> entries = backend_.Scan("");
+  if (!entries.ok()) return entries.status();
+  return Survey(*entries);
+}
+
+absl::Status SealedStore::Survey(const std::vector<Entry>& entries) {
+  manifest_.Clear();
+  revisions_.clear();
+  const Entry* stored = nullptr;
+  for (const Entry& entry : entries) {
+    revisions_.emplace(entry.key, entry.revision);
+    if (entry.key == kManifestKey) {
+      stored = &entry;
+    } else {
+      manifest_.Set(entry.key, entry.value);
+    }
+  }
+  const absl::StatusOr<ManifestRow> row =
+      stored == nullptr ? absl::DataLossError("is missing") : manifest_.Decode(stored->value);
+  if (!row.ok() && !absl::IsDataLoss(row.status())) return RowLoss(kManifestKey, row.status());
+  altered_ = row.ok() ? manifest_.Difference(*row)
+                      : absl::StrCat("the row that lists all others ", row.status().message());
+  epoch_ = row.ok() ? row->epoch : 0;
+  manifest_code_ = row.ok() ? row->code : "";
+  CompareWithAnchor();
+  if (accepted_ && !altered_.empty()) {
+    rolled_back_ = true;
+    altered_.clear();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SealedStore::CheckIntegrity() const {
+  if (!altered_.empty()) {
+    return base::WithReason(
+        absl::DataLossError(absl::StrCat(
+            "the store was altered by something else than keyturnd, or damaged (", altered_,
+            "); nothing has been changed. Restore it from a backup")),
+        "STORE_ALTERED");
+  }
+  if (rolled_back_) {
+    return base::WithReason(
+        absl::FailedPreconditionError("an older copy of the store was put back, or its anchor "
+                                      "cannot be read"),
+        "ROLLBACK_DETECTED");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status SealedStore::Accept() {
+  if (!altered_.empty() && anchor_ != nullptr) {
+    // From here on its rows are made to agree again: until that is done, a restart has to find out.
+    const std::string text = absl::StrCat(kAnchorHead, std::max(noted_, epoch_), kAltered);
+    if (absl::Status s = anchor_->Write(text); !s.ok()) return s;
+  }
+  accepted_ = true;
+  rolled_back_ = rolled_back_ || !altered_.empty();
+  altered_.clear();
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::vector<Record>> SealedStore::LoadAll() {
   absl::StatusOr<std::vector<Entry>> entries = backend_.Scan("");
   if (!entries.ok()) return entries.status();
   std::vector<Record> records;
-  absl::flat_hash_map<std::string, Revision> revisions;
-  std::string line;
   for (const Entry& entry : *entries) {
-    if (entry.key == kHeaderKey || entry.key == kAgentKey) continue;
+    if (entry.key == kHeaderKey || entry.key == kAgentKey || entry.key == kManifestKey) continue;
     const absl::StatusOr<base::Secret> opened = keyring_->Open(entry.value, RowData(entry.key));
     if (!opened.ok()) return RowLoss(entry.key, opened.status());
-    if (entry.key == kLineKey) {
-      line = std::string(opened->Reveal());
-      continue;
-    }
     absl::StatusOr<Record> record = DecodeRecord(entry.key, opened->Reveal());
     if (!record.ok()) return RowLoss(entry.key, record.status());
-    revisions.emplace(entry.key, entry.revision);
     records.push_back(*std::move(record));
   }
-  line_ = std::move(line);
-  if (absl::Status s = CompareWithAnchor(); !s.ok()) return s;
-  revisions_ = std::move(revisions);
+  if (absl::Status s = Survey(*entries); !s.ok()) return s;
+  if (!accepted_) {
+    if (absl::Status s = CheckIntegrity(); !s.ok()) return s;
+  }
   in_doubt_ = false;
   return records;
 }
 
-std::string SealedStore::AnchorText(Revision revision) const {
-  const std::string number = absl::StrCat(revision);
-  return absl::StrCat(
-      kAnchorHead, number, "\ncode ",
-      absl::BytesToHexString(keyed_hash().Of("anchor", crypto::Framed({line_, number}))), "\n");
+std::string SealedStore::AnchorText(uint64_t epoch, absl::string_view manifest_code) const {
+  const std::string number = absl::StrCat(epoch);
+  const std::string code =
+      keyed_hash().Of("anchor", crypto::Framed({number, manifest_code}), kAnchorCodeSize);
+  return absl::StrCat(kAnchorHead, number, "\nmanifest ", absl::BytesToHexString(manifest_code),
+                      "\ncode ", absl::BytesToHexString(code), "\n");
 }
 
-absl::Status SealedStore::CompareWithAnchor() {
-  if (anchor_ == nullptr) return absl::OkStatus();
-  const absl::StatusOr<Revision> latest = backend_.Latest();
-  if (!latest.ok()) return latest.status();
+void SealedStore::CompareWithAnchor() {
+  rolled_back_ = false;
+  noted_ = 0;
+  if (anchor_ == nullptr) return;
   const absl::StatusOr<std::string> text = anchor_->Read();
-  if (!text.ok()) {
-    rolled_back_ = true;
-    return absl::OkStatus();
-  }
-  absl::string_view rest = *text;
-  Revision noted = 0;
+  if (text.ok() && text->empty()) return;
   // What cannot be read as this store's anchor proves nothing good: it counts as a later one.
-  const bool ours = absl::ConsumePrefix(&rest, kAnchorHead) &&
-                    absl::SimpleAtoi(rest.substr(0, rest.find('\n')), &noted) &&
-                    *text == AnchorText(noted);
-  rolled_back_ = !text->empty() && (!ours || noted > *latest);
-  return absl::OkStatus();
-}
-
-absl::Status SealedStore::BeginLine() {
-  const absl::StatusOr<std::optional<Entry>> before = backend_.Get(kLineKey);
-  if (!before.ok()) return before.status();
-  const Revision revision = before->has_value() ? (*before)->revision : 0;
-  const std::string line = random_.Bytes(kLineSize);
-  const absl::StatusOr<Revision> committed =
-      backend_.Commit({{std::string(kLineKey), revision}},
-                      {{std::string(kLineKey), keyring_->Seal(line, RowData(kLineKey))}});
-  // After UNKNOWN nobody can say which of two the store has: then there is none to write down yet.
-  if (!committed.ok()) return committed.status();
-  line_ = line;
-  return absl::OkStatus();
+  rolled_back_ = true;
+  if (!text.ok()) return;
+  const std::vector<absl::string_view> lines = absl::StrSplit(*text, '\n');
+  absl::string_view number = lines.size() > 1 ? lines[1] : "";
+  absl::string_view code = lines.size() > 2 ? lines[2] : "";
+  uint64_t epoch = 0;
+  if (!absl::ConsumePrefix(&number, "epoch ") || !absl::SimpleAtoi(number, &epoch)) return;
+  noted_ = std::min(epoch, kEpochMax);
+  if (!absl::ConsumePrefix(&code, "manifest ") || code.size() % 2 != 0) return;
+  const std::string noted_code = absl::HexStringToBytes(code);
+  if (*text != AnchorText(epoch, noted_code)) return;
+  rolled_back_ = epoch > epoch_ || (epoch == epoch_ && noted_code != manifest_code_);
 }
 
 absl::Status SealedStore::DropAnchor() {
-  if (anchor_ == nullptr) return absl::OkStatus();
   if (rolled_back_) {
-    if (absl::Status s = BeginLine(); !s.ok()) return s;
+    Batch nothing;
+    absl::Status s = CommitBatch(std::move(nothing), std::max(noted_, epoch_) + kEpochsPerRecovery);
+    if (!s.ok()) return s;
   }
-  const absl::StatusOr<Revision> latest = backend_.Latest();
-  if (!latest.ok()) return latest.status();
-  absl::Status written = anchor_->Write(AnchorText(*latest));
-  if (written.ok()) rolled_back_ = false;
-  return written;
+  if (anchor_ != nullptr) {
+    absl::Status written = anchor_->Write(AnchorText(epoch_, manifest_code_));
+    if (!written.ok()) return written;
+  }
+  rolled_back_ = false;
+  return absl::OkStatus();
 }
 
 absl::Status SealedStore::Commit(const Transaction& transaction) {
@@ -185,26 +253,32 @@ absl::Status SealedStore::Commit(const Transaction& transaction) {
   }
   absl::StatusOr<Batch> batch = MakeBatch(transaction);
   if (!batch.ok()) return batch.status();
-  const absl::StatusOr<Revision> committed = backend_.Commit(batch->guards, batch->writes);
-  if (committed.ok()) {
-    Remember(*batch, *committed);
-    return absl::OkStatus();
-  }
-  if (!absl::IsUnknown(committed.status())) return committed.status();
+  // While an older copy is brought in order it keeps its epoch, so that a restart finds out again.
+  return CommitBatch(*std::move(batch), rolled_back_ ? epoch_ : epoch_ + 1);
+}
 
-  Revision revision = 0;
-  const absl::StatusOr<bool> written = WasWritten(*batch, revision);
-  if (!written.ok()) {
-    in_doubt_ = true;
-    return absl::UnknownError(absl::StrCat(
-        committed.status().message(), "; reading back failed too: ", written.status().message()));
+absl::Status SealedStore::CommitBatch(Batch batch, uint64_t epoch) {
+  std::vector<Manifest::Change> changes;
+  for (const Write& write : batch.writes) {
+    changes.push_back(manifest_.Set(write.key, write.value));
   }
-  if (*written) {
-    Remember(*batch, revision);
-    return absl::OkStatus();
+  ManifestRow row = manifest_.At(epoch);
+  batch.guards.push_back({std::string(kManifestKey), RevisionOf(std::string(kManifestKey))});
+  batch.writes.push_back({std::string(kManifestKey), manifest_.Encode(row)});
+  absl::StatusOr<Revision> committed = backend_.Commit(batch.guards, batch.writes);
+  if (absl::IsUnknown(committed.status())) committed = ReadBack(batch, committed.status());
+  if (!committed.ok()) {
+    while (!changes.empty()) {
+      manifest_.Revert(changes.back());
+      changes.pop_back();
+    }
+    return committed.status();
   }
-  return absl::UnavailableError(
-      absl::StrCat("nothing was written: ", committed.status().message()));
+  Remember(batch, *committed);
+  epoch_ = epoch;
+  manifest_code_ = row.code;
+  if (anchor_ != nullptr && !rolled_back_) anchor_->Note(AnchorText(epoch_, manifest_code_));
+  return absl::OkStatus();
 }
 
 Revision SealedStore::RevisionOf(const std::string& key) const {
@@ -234,19 +308,16 @@ absl::StatusOr<SealedStore::Batch> SealedStore::MakeBatch(const Transaction& tra
   return batch;
 }
 
-absl::StatusOr<bool> SealedStore::WasWritten(const Batch& batch, Revision& revision) {
-  // All or nothing, so any write that leaves a trace decides. A put does: its nonce is its own. A
-  // delete does when there was a row.
-  for (const Write& write : batch.writes) {
-    if (!write.value.has_value() && RevisionOf(write.key) == 0) continue;
-    const absl::StatusOr<std::optional<Entry>> entry = backend_.Get(write.key);
-    if (!entry.ok()) return entry.status();
-    if (!write.value.has_value()) return !entry->has_value();
-    if (!entry->has_value() || (*entry)->value != *write.value) return false;
-    revision = (*entry)->revision;
-    return true;
+absl::StatusOr<Revision> SealedStore::ReadBack(const Batch& batch, const absl::Status& why) {
+  // All or nothing, and each commit writes a manifest that no other one has.
+  const absl::StatusOr<std::optional<Entry>> entry = backend_.Get(kManifestKey);
+  if (!entry.ok()) {
+    in_doubt_ = true;
+    return absl::UnknownError(absl::StrCat(
+        why.message(), "; reading back failed too: ", entry.status().message()));
   }
-  return true;  // deletes of rows that were not there: nothing to tell apart
+  if (entry->has_value() && (*entry)->value == batch.writes.back().value) return (*entry)->revision;
+  return absl::UnavailableError(absl::StrCat("nothing was written: ", why.message()));
 }
 
 void SealedStore::Remember(const Batch& batch, Revision revision) {

@@ -2,7 +2,8 @@
 // SealedStore: the Store over any Backend. Each record is sealed whole and tied to its key and
 // kind, so a row that was changed, moved or renamed does not open; the backend sees keys and
 // ciphertext only (docs/formats/store.md). Guards every row by the revision this object knows, so a
-// second writer is found out. Used from one thread at a time; calls block on the backend.
+// second writer is found out. Every commit also writes what rows there are, so that one that is gone
+// or older than it should be is found out as well. Used from one thread at a time; calls block on the backend.
 #pragma once
 
 #include <memory>
@@ -17,6 +18,7 @@
 #include "agent/crypto/keyring.h"
 #include "agent/store/anchor.h"
 #include "agent/store/backend.h"
+#include "agent/store/manifest.h"
 #include "agent/store/store.h"
 
 namespace keyturn::store {
@@ -36,7 +38,13 @@ class SealedStore final : public Store {
                                                            absl::string_view agent_name = {},
                                                            Anchor* anchor = nullptr);
 
-  // Also says what is known of each row, so call it before the first Commit.
+  // What Open found out by the manifest and the anchor: DATA_LOSS (STORE_ALTERED) when rows are
+  // missing, too many or replaced, FAILED_PRECONDITION (ROLLBACK_DETECTED) when the whole is an
+  // older copy. Nothing is loaded before Accept then.
+  absl::Status CheckIntegrity() const;
+  // Takes the rows that are here for the store. They count as rolled back until DropAnchor.
+  absl::Status Accept();
+
   absl::StatusOr<std::vector<Record>> LoadAll() override;
   absl::Status Commit(const Transaction& transaction) override;
   const std::string& agent_id() const override { return agent_id_; }
@@ -53,36 +61,43 @@ class SealedStore final : public Store {
   };
 
   SealedStore(Backend& backend, std::unique_ptr<crypto::Keyring> keyring, std::string agent_id,
-              Anchor* anchor, base::Random& random)
+              Anchor* anchor)
       : backend_(backend),
         keyring_(std::move(keyring)),
         agent_id_(std::move(agent_id)),
         anchor_(anchor),
-        random_(random) {}
+        manifest_(keyring_->manifest_hash()) {}
+
+  absl::Status Survey();
+  absl::Status Survey(const std::vector<Entry>& entries);
+  void CompareWithAnchor();
+  // What the anchor holds of this manifest.
+  std::string AnchorText(uint64_t epoch, absl::string_view manifest_code) const;
 
   absl::StatusOr<Batch> MakeBatch(const Transaction& transaction) const;
+  // With the manifest of what comes out of it.
+  absl::Status CommitBatch(Batch batch, uint64_t epoch);
   Revision RevisionOf(const std::string& key) const;
   // Whether this batch is in the backend, after a commit that could not say.
-  absl::StatusOr<bool> WasWritten(const Batch& batch, Revision& revision);
+  absl::StatusOr<Revision> ReadBack(const Batch& batch, const absl::Status& why);
   void Remember(const Batch& batch, Revision revision);
-  // What the anchor holds at this revision.
-  std::string AnchorText(Revision revision) const;
-  absl::Status CompareWithAnchor();
-  // From here on, copies of the store from before are another store's: the number of its commits
-  // has fallen with the older copy, so that it does not tell them apart.
-  absl::Status BeginLine();
 
   Backend& backend_;
   const std::unique_ptr<crypto::Keyring> keyring_;
   const std::string agent_id_;
   Anchor* const anchor_;
-  base::Random& random_;
-  // Empty until an older copy was put back for the first time.
-  std::string line_;
+  Manifest manifest_;
+  // Of the manifest that is stored.
+  uint64_t epoch_ = 0;
+  std::string manifest_code_;
+  // What the anchor said at the start.
+  uint64_t noted_ = 0;
   absl::flat_hash_map<std::string, Revision> revisions_;
   // Set when what is on the disk is no longer known.
   bool in_doubt_ = false;
   bool rolled_back_ = false;
+  std::string altered_;  // how; empty: not
+  bool accepted_ = false;
 };
 
 }  // namespace keyturn::store

@@ -19,6 +19,7 @@ class MemoryAnchor final : public store::Anchor {
     content = std::string(text);
     return absl::OkStatus();
   }
+  void Note(absl::string_view text) override { (void)Write(text); }
 
   std::string content;
   bool broken = false;

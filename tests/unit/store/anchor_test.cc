@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/strings/match.h"
+#include "agent/base/error.h"
 #include "tests/fakes/temporary_directory.h"
 #include "tests/fakes/test_store.h"
 
@@ -43,19 +44,63 @@ class AnchoredStoreTest : public testing::Test {
   }
   bool RolledBackAfterRestart() {
     SealedStore& store = house_.Restart();
-    EXPECT_TRUE(store.LoadAll().ok());
+    const absl::Status found = store.CheckIntegrity();
+    EXPECT_EQ(store.LoadAll().status(), found) << "nothing is loaded before somebody says so";
+    EXPECT_EQ(store.rolled_back(), !found.ok());
+    if (!found.ok()) {
+      EXPECT_EQ(base::ReasonOf(found), "ROLLBACK_DETECTED");
+      EXPECT_TRUE(store.Accept().ok());
+      EXPECT_TRUE(store.LoadAll().ok());
+      EXPECT_TRUE(store.rolled_back());
+    }
     return store.rolled_back();
   }
 
   fakes::TestStore house_;
 };
 
+TEST_F(AnchoredStoreTest, EveryCommitIsNoted) {
+  Commit("a");
+  const auto copy = house_.backend().Save();
+  Commit("b");
+  house_.backend().PutBack(copy);
+  EXPECT_TRUE(RolledBackAfterRestart());
+}
+
 TEST_F(AnchoredStoreTest, WhatCameAfterTheAnchorMayBeLost) {
   Commit("a");
   ASSERT_TRUE(house_.store().DropAnchor().ok());
   const auto copy = house_.backend().Save();
+  house_.anchor().broken = true;  // its directory is gone, the disk full
   Commit("b");
   house_.backend().PutBack(copy);
+  EXPECT_FALSE(RolledBackAfterRestart());
+}
+
+TEST_F(AnchoredStoreTest, AnotherStoreOfTheSameAgeIsNoticed) {
+  const auto copy = house_.backend().Save();
+  const std::string anchor = house_.anchor().content;
+  Commit("a");
+  const auto fork = house_.backend().Save();
+  house_.backend().PutBack(copy);
+  house_.anchor().content = anchor;
+  ASSERT_FALSE(RolledBackAfterRestart());
+  Commit("b");
+  house_.backend().PutBack(fork);
+  EXPECT_TRUE(RolledBackAfterRestart());
+}
+
+TEST_F(AnchoredStoreTest, WhatIsCommittedBeforeTheDecisionIsStoredHidesNothing) {
+  Commit("a");
+  const auto copy = house_.backend().Save();
+  Commit("b");
+  house_.backend().PutBack(copy);
+  EXPECT_TRUE(RolledBackAfterRestart());
+  for (const char* name : {"c", "d", "e"}) {
+    Commit(name);
+    EXPECT_TRUE(RolledBackAfterRestart());
+  }
+  ASSERT_TRUE(house_.store().DropAnchor().ok());
   EXPECT_FALSE(RolledBackAfterRestart());
 }
 
@@ -128,7 +173,7 @@ TEST_F(AnchoredStoreTest, NobodyCanMakeOneUpWithALowerNumber) {
   ASSERT_TRUE(house_.store().DropAnchor().ok());
   house_.backend().PutBack(copy);
   std::string& content = house_.anchor().content;
-  const size_t digits = content.find("revision ") + 9;
+  const size_t digits = content.find("epoch ") + 6;
   content.replace(digits, content.find('\n', digits) - digits, "1");
   EXPECT_TRUE(RolledBackAfterRestart());
 }

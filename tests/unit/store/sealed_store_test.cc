@@ -84,7 +84,7 @@ TEST_F(SealedStoreTest, TheBackendSeesNoPlaintext) {
   ASSERT_TRUE(store().Commit(PutOf(Version(1, "marked-secret"))).ok());
   const auto entries = test_.backend().Scan("");
   ASSERT_TRUE(entries.ok());
-  ASSERT_EQ(entries->size(), 3u) << "header, agent id and the row";
+  ASSERT_EQ(entries->size(), 4u) << "header, agent id, manifest and the row";
   for (const Entry& entry : *entries) {
     EXPECT_FALSE(absl::StrContains(entry.value, "marked")) << entry.key;
     EXPECT_FALSE(absl::StrContains(entry.value, "a/b")) << entry.key;
