@@ -65,8 +65,7 @@ absl::Status WriteAll(int fd, absl::string_view content, const std::string& path
   return absl::OkStatus();
 }
 
-absl::Status Replace(const std::string& path, absl::string_view content, mode_t mode,
-                     bool synced) {
+absl::Status Replace(const std::string& path, absl::string_view content, mode_t mode, bool synced) {
   const std::string temporary = absl::StrCat(path, ".new");
   unlink(temporary.c_str());
   {

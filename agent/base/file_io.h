@@ -22,8 +22,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path, size_t max_bytes);
 // that a crash leaves the old content or the new, never a part.
 absl::Status WriteFileDurably(const std::string& path, absl::string_view content, mode_t mode);
 
-// The same without waiting for the disk: whoever reads finds the old content or the new, but after a
-// loss of power it may be the old again, or none.
+// The same without waiting for the disk: whoever reads finds the old content or the new, but after
+// a loss of power it may be the old again, or none.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, mode_t mode);
 
 // Makes the directory and its missing parents, the last with `mode`. An existing one is left as is.

@@ -8,8 +8,7 @@
 
 namespace keyturn::crypto {
 
-std::string KeyedHash::Of(absl::string_view context, absl::string_view message,
-                          size_t size) const {
+std::string KeyedHash::Of(absl::string_view context, absl::string_view message, size_t size) const {
   // One allocation, so that no copy of the message is left behind by growing.
   std::string input;
   input.reserve(8 + context.size() + message.size());

@@ -20,8 +20,8 @@ class Anchor {
   virtual absl::StatusOr<std::string> Read() = 0;
   // Durable when this returns OK; else what was written before is still there.
   virtual absl::Status Write(absl::string_view content) = 0;
-  // The same, as well as it can be done without waiting for the disk: a loss of power may bring back
-  // what was there before, and errors are nobody's.
+  // The same, as well as it can be done without waiting for the disk: a loss of power may bring
+  // back what was there before, and errors are nobody's.
   virtual void Note(absl::string_view content) = 0;
 };
 

@@ -69,9 +69,6 @@ class Backend {
   //   INVALID_ARGUMENT    a key is written or guarded twice, or the batch is over limits()
   virtual absl::StatusOr<Revision> Commit(const std::vector<Guard>& guards,
                                           const std::vector<Write>& writes) = 0;
-
-  // Of the last commit, deletes included; 0 before the first.
-  virtual absl::StatusOr<Revision> Latest() = 0;
 };
 
 // INVALID_ARGUMENT unless the batch keeps the rules above. For implementations.

@@ -99,8 +99,8 @@ std::string Manifest::Difference(const ManifestRow& row) {
       differences.push_back(absl::StrCat("of kind ", name, ", ", Rows(kind.rows - found.rows),
                                          " of ", kind.rows, " missing"));
     } else if (found.rows > kind.rows) {
-      differences.push_back(absl::StrCat("of kind ", name, ", ", Rows(found.rows - kind.rows),
-                                         " too many"));
+      differences.push_back(
+          absl::StrCat("of kind ", name, ", ", Rows(found.rows - kind.rows), " too many"));
     } else {
       differences.push_back(
           absl::StrCat("of kind ", name, ", a row or more replaced by an older one"));

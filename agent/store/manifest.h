@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Manifest: what rows the store holds, byte by byte, as one row that is written with every commit
-// (docs/formats/store.md). A row that opens is genuine; only the manifest says that it is the latest
-// of its key, and that none is missing. In memory only. Not thread-safe.
+// (docs/formats/store.md). A row that opens is genuine; only the manifest says that it is the
+// latest of its key, and that none is missing. In memory only. Not thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -55,7 +55,8 @@ class Manifest {
   // DATA_LOSS unless this key made these bytes.
   absl::StatusOr<ManifestRow> Decode(absl::string_view bytes) const;
 
-  // What `row` says and is not so, as `1 row of kind version is missing; ...`; empty when it agrees.
+  // What `row` says and is not so, as `1 row of kind version is missing; ...`; empty when it
+  // agrees.
   std::string Difference(const ManifestRow& row);
 
  private:

@@ -23,8 +23,8 @@ constexpr absl::string_view kAnchorHead = "keyturn-anchor 1\nepoch ";
 // What ends an anchor while an altered store is brought in order.
 constexpr absl::string_view kAltered = "\naltered\n";
 constexpr size_t kAnchorCodeSize = 32;
-// Added to the epoch when an older copy is taken for the store: more than all commits that this copy
-// can lack, so that every copy made before is an older one from then on.
+// Added to the epoch when an older copy is taken for the store: more than all commits that this
+// copy can lack, so that every copy made before is an older one from then on.
 constexpr uint64_t kEpochsPerRecovery = uint64_t{1} << 32;
 // Of an anchor that anybody may have written.
 constexpr uint64_t kEpochMax = uint64_t{1} << 62;
@@ -88,9 +88,8 @@ absl::StatusOr<std::unique_ptr<SealedStore>> SealedStore::Open(Backend& backend,
     if (!made.ok()) return made.status();
     const std::string id =
         agent_name.empty() ? base::NewId(random).substr(0, kAgentIdSize) : std::string(agent_name);
-    std::vector<Write> writes = {
-        {std::string(kHeaderKey), (*made)->header()},
-        {std::string(kAgentKey), (*made)->Seal(id, RowData(kAgentKey))}};
+    std::vector<Write> writes = {{std::string(kHeaderKey), (*made)->header()},
+                                 {std::string(kAgentKey), (*made)->Seal(id, RowData(kAgentKey))}};
     Manifest manifest((*made)->manifest_hash());
     for (const Write& write : writes) manifest.Set(write.key, write.value);
     ManifestRow row = manifest.At(1);
@@ -156,9 +155,9 @@ absl::Status SealedStore::Survey(const std::vector<Entry>& entries) {
 absl::Status SealedStore::CheckIntegrity() const {
   if (!altered_.empty()) {
     return base::WithReason(
-        absl::DataLossError(absl::StrCat(
-            "the store was altered by something else than keyturnd, or damaged (", altered_,
-            "); nothing has been changed. Restore it from a backup")),
+        absl::DataLossError(
+            absl::StrCat("the store was altered by something else than keyturnd, or damaged (",
+                         altered_, "); nothing has been changed. Restore it from a backup")),
         "STORE_ALTERED");
   }
   if (rolled_back_) {
@@ -313,8 +312,8 @@ absl::StatusOr<Revision> SealedStore::ReadBack(const Batch& batch, const absl::S
   const absl::StatusOr<std::optional<Entry>> entry = backend_.Get(kManifestKey);
   if (!entry.ok()) {
     in_doubt_ = true;
-    return absl::UnknownError(absl::StrCat(
-        why.message(), "; reading back failed too: ", entry.status().message()));
+    return absl::UnknownError(
+        absl::StrCat(why.message(), "; reading back failed too: ", entry.status().message()));
   }
   if (entry->has_value() && (*entry)->value == batch.writes.back().value) return (*entry)->revision;
   return absl::UnavailableError(absl::StrCat("nothing was written: ", why.message()));

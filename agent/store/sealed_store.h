@@ -2,8 +2,9 @@
 // SealedStore: the Store over any Backend. Each record is sealed whole and tied to its key and
 // kind, so a row that was changed, moved or renamed does not open; the backend sees keys and
 // ciphertext only (docs/formats/store.md). Guards every row by the revision this object knows, so a
-// second writer is found out. Every commit also writes what rows there are, so that one that is gone
-// or older than it should be is found out as well. Used from one thread at a time; calls block on the backend.
+// second writer is found out. Every commit also writes what rows there are, so that one that is
+// gone or older than it should be is found out as well. Used from one thread at a time; calls block
+// on the backend.
 #pragma once
 
 #include <memory>

@@ -68,19 +68,6 @@ TEST_P(BackendConformance, StartsEmpty) {
   EXPECT_TRUE(Keys("").empty());
 }
 
-TEST_P(BackendConformance, TellsHowFarItHasCome) {
-  EXPECT_EQ(backend().Latest().value_or(99), 0u);
-  const Revision first = Put("a", "1");
-  EXPECT_EQ(backend().Latest().value_or(99), first);
-  const auto deleted = backend().Commit({}, {{"a", std::nullopt}});
-  ASSERT_TRUE(deleted.ok()) << deleted.status();
-  EXPECT_GT(*deleted, first);
-  subject_->Reopen();
-  EXPECT_EQ(backend().Latest().value_or(99), *deleted) << "deletes count, and restarts";
-  EXPECT_FALSE(backend().Commit({{"a", 7}}, {{"a", "2"}}).ok());
-  EXPECT_EQ(backend().Latest().value_or(99), *deleted) << "what was refused does not";
-}
-
 TEST_P(BackendConformance, KeepsBytesOfEveryKind) {
   const std::string binary("\0\xff\n'\"\0", 6);
   Put("empty", "");

@@ -66,9 +66,4 @@ absl::StatusOr<store::Revision> FaultyBackend::Commit(const std::vector<store::G
   return absl::InternalError("no such fault");
 }
 
-absl::StatusOr<store::Revision> FaultyBackend::Latest() {
-  if (absl::Status s = ReadFault(); !s.ok()) return s;
-  return real_.Latest();
-}
-
 }  // namespace keyturn::fakes

@@ -38,7 +38,6 @@ class FaultyBackend final : public store::Backend {
   absl::StatusOr<std::vector<store::Entry>> Scan(absl::string_view prefix) override;
   absl::StatusOr<store::Revision> Commit(const std::vector<store::Guard>& guards,
                                          const std::vector<store::Write>& writes) override;
-  absl::StatusOr<store::Revision> Latest() override;
 
  private:
   std::optional<CommitFault> NextFault();

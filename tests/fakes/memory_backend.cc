@@ -47,11 +47,6 @@ absl::StatusOr<store::Revision> MemoryBackend::Commit(const std::vector<store::G
   return last_;
 }
 
-absl::StatusOr<store::Revision> MemoryBackend::Latest() {
-  absl::MutexLock lock(&mu_);
-  return last_;
-}
-
 MemoryBackend::Copy MemoryBackend::Save() const {
   absl::MutexLock lock(&mu_);
   return {last_, entries_};

@@ -21,7 +21,6 @@ class MemoryBackend final : public store::Backend {
   absl::StatusOr<std::vector<store::Entry>> Scan(absl::string_view prefix) override;
   absl::StatusOr<store::Revision> Commit(const std::vector<store::Guard>& guards,
                                          const std::vector<store::Write>& writes) override;
-  absl::StatusOr<store::Revision> Latest() override;
 
   // As a backup of the files, and what putting it back does.
   struct Copy {

@@ -166,7 +166,6 @@ absl::Status SqliteBackend::PrepareStatements() {
        "INSERT INTO entry (key, value, revision) VALUES (?, ?, ?) "
        "ON CONFLICT (key) DO UPDATE SET value = excluded.value, revision = excluded.revision"},
       {&delete_, "DELETE FROM entry WHERE key = ?"},
-      {&latest_, "SELECT last FROM revision WHERE id = 1"},
       {&next_revision_, "UPDATE revision SET last = last + 1 WHERE id = 1 RETURNING last"},
   };
   for (const auto& [statement, sql] : statements) {
@@ -221,14 +220,6 @@ absl::StatusOr<Revision> SqliteBackend::Commit(const std::vector<Guard>& guards,
   }
   if (absl::Status s = CommitTransaction(); !s.ok()) return s;
   return *written;
-}
-
-absl::StatusOr<Revision> SqliteBackend::Latest() {
-  absl::MutexLock hold(&mu_);
-  StatementUse latest(latest_);
-  const int result = latest->Step();
-  if (result != SQLITE_ROW) return Failure(result, "read");
-  return latest->Number(0);
 }
 
 absl::StatusOr<Revision> SqliteBackend::Write(const std::vector<Guard>& guards,

@@ -36,7 +36,6 @@ class SqliteBackend final : public Backend {
   absl::StatusOr<std::vector<Entry>> Scan(absl::string_view prefix) override;
   absl::StatusOr<Revision> Commit(const std::vector<Guard>& guards,
                                   const std::vector<Write>& writes) override;
-  absl::StatusOr<Revision> Latest() override;
 
  private:
   struct Close {
@@ -73,7 +72,6 @@ class SqliteBackend final : public Backend {
   Statement revision_ ABSL_GUARDED_BY(mu_);
   Statement put_ ABSL_GUARDED_BY(mu_);
   Statement delete_ ABSL_GUARDED_BY(mu_);
-  Statement latest_ ABSL_GUARDED_BY(mu_);
   Statement next_revision_ ABSL_GUARDED_BY(mu_);
 };
 

@@ -51,8 +51,8 @@ RC_GTEST_PROP(HashTrie, TheRootIsTheSetsAlone, ()) {
   std::map<int, int> elements;
   for (const auto& [path, content] : changes) {
     const auto before = elements.find(path);
-    const auto answered = content < 0 ? trie.Set(Path(path), std::nullopt)
-                                      : trie.Set(Path(path), Content(content));
+    const auto answered =
+        content < 0 ? trie.Set(Path(path), std::nullopt) : trie.Set(Path(path), Content(content));
     RC_ASSERT(answered.has_value() == (before != elements.end()));
     if (answered) RC_ASSERT(*answered == Content(before->second));
     if (content < 0) {

@@ -33,10 +33,8 @@ class ManifestTest : public testing::Test {
   }
 
   const crypto::KeyedHash hash_{crypto::LockedKey(std::string(32, 'm'))};
-  const std::map<std::string, std::string> rows_ = {{"version/a/1", "one"},
-                                                    {"version/a/2", "two"},
-                                                    {"credential/a", "a"},
-                                                    {"store/header", "h"}};
+  const std::map<std::string, std::string> rows_ = {
+      {"version/a/1", "one"}, {"version/a/2", "two"}, {"credential/a", "a"}, {"store/header", "h"}};
   Manifest manifest_{hash_};
 };
 
