@@ -71,6 +71,7 @@ Keyring::Keyring(const LockedKey& master, std::string uuid, base::Random& random
     : uuid_(std::move(uuid)),
       keyed_hash_(master.Derive(Subkey::kHash)),
       manifest_hash_(master.Derive(Subkey::kManifest)),
+      backup_key_(master.Derive(Subkey::kBackup)),
       random_(random) {}
 
 absl::StatusOr<std::unique_ptr<Keyring>> Keyring::Create(KekSource& kek_source,

@@ -38,6 +38,8 @@ class Keyring final : public Sealer {
   // The bytes that Open takes. Nothing in them is secret.
   const std::string& header() const { return header_; }
   const KeyedHash& keyed_hash() const { return keyed_hash_; }
+  // Opens and seals backups of this store.
+  const LockedKey& BackupKey() const { return backup_key_; }
   // For manifests alone.
   const KeyedHash& manifest_hash() const { return manifest_hash_; }
 
@@ -50,6 +52,7 @@ class Keyring final : public Sealer {
   const std::string uuid_;
   const KeyedHash keyed_hash_;
   const KeyedHash manifest_hash_;
+  const LockedKey backup_key_;
   base::Random& random_;
   std::string header_;
   std::map<uint32_t, LockedKey> data_keys_;  // the newest has the highest id

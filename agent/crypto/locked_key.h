@@ -20,6 +20,7 @@ enum class Subkey : uint64_t {
   kHeader = 2,   // authenticates the store header
   kHash = 3,     // KeyedHash
   kManifest = 4,
+  kBackup = 6,
 };
 
 class LockedKey {

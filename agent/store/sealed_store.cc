@@ -13,6 +13,7 @@
 #include "agent/base/error.h"
 #include "agent/base/ids.h"
 #include "agent/crypto/byte_layout.h"
+#include "agent/store/backup.h"
 #include "agent/store/record_codec.h"
 #include "agent/store/row_key.h"
 
@@ -278,6 +279,13 @@ absl::Status SealedStore::CommitBatch(Batch batch, uint64_t epoch) {
   manifest_code_ = row.code;
   if (anchor_ != nullptr && !rolled_back_) anchor_->Note(AnchorText(epoch_, manifest_code_));
   return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<std::string>> SealedStore::Backup() {
+  if (in_doubt_) return absl::FailedPreconditionError("what is on the disk is in doubt; restart");
+  const absl::StatusOr<std::vector<Entry>> entries = backend_.Scan("");
+  if (!entries.ok()) return entries.status();
+  return WriteBackup(*keyring_, *entries);
 }
 
 Revision SealedStore::RevisionOf(const std::string& key) const {

@@ -52,6 +52,11 @@ class SealedStore final : public Store {
   absl::Status DropAnchor() override;
   bool rolled_back() const override { return rolled_back_; }
 
+  // Of the last commit, growing by one with each.
+  uint64_t epoch() const { return epoch_; }
+  // The whole store as it is now (agent/store/backup.h).
+  absl::StatusOr<std::vector<std::string>> Backup() override;
+
   // For hashes that the journal keeps of secrets. Lives as long as this.
   const crypto::KeyedHash& keyed_hash() const { return keyring_->keyed_hash(); }
 

@@ -66,6 +66,9 @@ class Store {
   // Names this agent in tags; made at the first start and kept.
   virtual const std::string& agent_id() const = 0;
 
+  // All that is stored now, as a file that gives it back: pieces to be put behind one another.
+  virtual absl::StatusOr<std::vector<std::string>> Backup() = 0;
+
   // Notes outside of the store that it has come as far as it has: should a copy from before be put
   // back, the next start finds out. For what cannot be done twice, after its intent was committed
   // and before it is done. An error means that such a copy would not be noticed, and nothing else.
