@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "agent/agent.h"
 
+#include <errno.h>
 #include <unistd.h>
 
 #include <filesystem>
 #include <optional>
+#include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -18,6 +21,7 @@
 #include "agent/base/check.h"
 #include "agent/base/clock.h"
 #include "agent/base/error.h"
+#include "agent/base/file_io.h"
 #include "agent/base/random.h"
 #include "agent/base/serial_executor.h"
 #include "agent/credential/publisher.h"
@@ -32,7 +36,9 @@
 #include "agent/providers/plugin/plugin_host.h"
 #include "agent/providers/plugin/plugin_registry.h"
 #include "agent/providers/recipe/recipe_registry.h"
+#include "agent/store/backup.h"
 #include "agent/store/sealed_store.h"
+#include "agent/store/sqlite/process_lock.h"
 #include "agent/store/sqlite/sqlite_backend.h"
 
 namespace keyturn {
@@ -82,6 +88,81 @@ absl::Status CheckConfig(const Config& config) {
     }
   }
   return absl::OkStatus();
+}
+
+namespace {
+
+constexpr size_t kBackupBytesMax = size_t{4} << 30;
+
+absl::StatusOr<store::BackupContents> OpenBackup(const Config& config, const std::string& path) {
+  const auto bytes = base::ReadFile(path, kBackupBytesMax);
+  if (!bytes.ok()) return bytes.status();
+  crypto::KeyfileKekSource kek(config.keyfile);
+  return store::ReadBackup(*bytes, kek, base::SystemRandom());
+}
+
+std::string WhatIsIn(const store::BackupContents& contents) {
+  return absl::StrCat(contents.credentials,
+                      contents.credentials == 1 ? " credential" : " credentials", " of agent ",
+                      contents.agent_id, ", as they were after change ", contents.epoch);
+}
+
+// Gives the database a second name, under which it stays when another takes its first. Should this
+// end half way, the first name still leads to it.
+absl::Status SetAside(const std::string& path, const std::string& aside) {
+  if (link(path.c_str(), aside.c_str()) != 0) {
+    return absl::InternalError(absl::StrCat("cannot set the store aside as ", aside, ": ",
+                                            std::generic_category().message(errno)));
+  }
+  // What was not yet brought into it must not be brought into the other.
+  if (access((path + "-wal").c_str(), F_OK) == 0) {
+    if (absl::Status s = base::MoveFile(path + "-wal", aside + "-wal"); !s.ok()) return s;
+  }
+  unlink((path + "-shm").c_str());
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> VerifyBackup(const Config& config, const std::string& path) {
+  const auto contents = OpenBackup(config, path);
+  if (!contents.ok()) return contents.status();
+  return absl::StrCat(path, " can be restored: ", WhatIsIn(*contents));
+}
+
+absl::StatusOr<std::string> RestoreBackup(const Config& config, const std::string& path) {
+  const auto contents = OpenBackup(config, path);
+  if (!contents.ok()) return contents.status();
+  const std::string& target = config.store_path;
+  const std::string directory = std::filesystem::path(target).parent_path().string();
+  if (absl::Status s = base::MakeDirectory(directory, 0700); !s.ok()) return s;
+  const auto lock = store::ProcessLock::Take(target);
+  if (!lock.ok()) return lock.status();
+  const std::string aside = target + ".replaced";
+  const bool replaces = access(target.c_str(), F_OK) == 0;
+  if (replaces && access(aside.c_str(), F_OK) == 0) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        aside, " is there already, from an earlier restore; move it away or delete it first"));
+  }
+  // Made and read back beside the store, which stays until that is done.
+  const std::string draft = target + ".restored";
+  for (const char* end : {"", "-wal", "-shm", ".lock", ".new"}) unlink((draft + end).c_str());
+  {
+    auto backend = store::SqliteBackend::Open(draft);
+    if (!backend.ok()) return backend.status();
+    if (absl::Status s = store::Restore(*contents, **backend); !s.ok()) return s;
+    crypto::KeyfileKekSource kek(config.keyfile);
+    const auto restored = store::SealedStore::Open(**backend, kek, base::SystemRandom());
+    if (!restored.ok()) return restored.status();
+    if (auto records = (*restored)->LoadAll(); !records.ok()) return records.status();
+  }
+  unlink((draft + ".lock").c_str());
+  if (replaces) {
+    if (absl::Status s = SetAside(target, aside); !s.ok()) return s;
+  }
+  if (absl::Status s = base::MoveFile(draft, target); !s.ok()) return s;
+  return absl::StrCat("restored ", WhatIsIn(*contents),
+                      replaces ? absl::StrCat("; the store that was there is now ", aside) : "");
 }
 
 // Destroyed from the last to the first: who calls goes before who is called. The executor is

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -32,6 +33,12 @@ enum class ExitCode {
 
 // What LoadConfig cannot judge alone: addresses and hosts. InvalidArgument with its place.
 absl::Status CheckConfig(const Config& config);
+
+// Whether this backup can be restored with this configuration's KEK; says what is in it.
+absl::StatusOr<std::string> VerifyBackup(const Config& config, const std::string& path);
+// Makes the backup the store. One that was there before is set aside as PATH.replaced. The agent
+// must not be running; says what was done.
+absl::StatusOr<std::string> RestoreBackup(const Config& config, const std::string& path);
 
 class Agent {
  public:

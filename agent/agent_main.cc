@@ -11,6 +11,7 @@
 #include <cstdlib>
 #include <string>
 
+#include "agent/base/error.h"
 #include "agent/config.h"
 #include "agent/crypto/init.h"
 #include "agent/observe/process_log.h"
@@ -23,6 +24,8 @@ struct Flags {
   std::string config_path;
   bool dev = false;
   bool check = false;
+  std::string verify_backup;
+  std::string restore;
 };
 
 // Before anything secret is in memory.
@@ -59,6 +62,17 @@ int Fail(observe::Log& log, ExitCode code, const absl::Status& status) {
             {{"detail", status.message()}, {"exit_code", static_cast<int>(code)}});
   std::fprintf(stderr, "keyturnd: %s\n", std::string(status.message()).c_str());
   return static_cast<int>(code);
+}
+
+// Of what is done before anything is served.
+int Report(const absl::StatusOr<std::string>& done) {
+  if (!done.ok()) {
+    std::fprintf(stderr, "keyturnd: %s\n", std::string(done.status().message()).c_str());
+    return static_cast<int>(base::ReasonOf(done.status()) == "STORE_IN_USE" ? ExitCode::kStoreInUse
+                                                                            : ExitCode::kStore);
+  }
+  std::printf("%s\n", done->c_str());
+  return static_cast<int>(ExitCode::kOk);
 }
 
 void Reload(const Flags& flags, Agent& agent, observe::Log& log) {
@@ -115,6 +129,13 @@ int AgentMain(int argc, char** argv, DecorateBackend decorate) {
                "Run without a configuration, with all state in a private directory")
       ->excludes(config_option);
   app.add_flag("--check", flags.check, "Check the configuration and exit");
+  auto* verify = app.add_option("--verify-backup", flags.verify_backup,
+                                "Check that this backup can be restored, and exit")
+                     ->type_name("FILE");
+  app.add_option("--restore", flags.restore,
+                 "Make this backup the store and exit; the agent must not be running")
+      ->type_name("FILE")
+      ->excludes(verify);
   app.set_version_flag("--version", KEYTURN_VERSION);
   app.footer(
       "Exit codes: 0 ended as asked, 1 internal failure, 2 command line or configuration,\n"
@@ -144,6 +165,8 @@ int AgentMain(int argc, char** argv, DecorateBackend decorate) {
                 flags.dev ? "the built-in configuration" : flags.config_path.c_str());
     return 0;
   }
+  if (!flags.verify_backup.empty()) return Report(VerifyBackup(*config, flags.verify_backup));
+  if (!flags.restore.empty()) return Report(RestoreBackup(*config, flags.restore));
   return Serve(flags, *config, signals, decorate);
 }
 

@@ -3,12 +3,15 @@
 
 #include <grpcpp/server_context.h>
 
+#include <limits>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "agent/api/pending_call.h"
-#include "agent/api/rotate_call.h"
+#include "agent/api/sent_stream.h"
 #include "agent/api/status_mapping.h"
 #include "agent/api/wiping_messages.h"
 #include "agent/base/error.h"
@@ -19,6 +22,8 @@ namespace {
 
 constexpr bool kChange = true;
 constexpr bool kLook = false;
+// A rotation enters about ten states; retries add some.
+constexpr size_t kStepsMax = 64;
 
 uint64_t VersionOf(const v1::PutResponse& response) { return response.version(); }
 uint64_t VersionOf(const v1::UndoResponse& response) { return response.version(); }
@@ -313,7 +318,42 @@ grpc::ServerWriteReactor<v1::RotateResponse>* AdminService::Rotate(
   audit::Event event;
   const absl::Status allowed = AuthorizeNamed("Rotate", request->name(), event);
   if (!allowed.ok()) return new RefusedStream<v1::RotateResponse>(ToGrpc(allowed));
-  return RotateCall::Start(streams_, lifecycle_, audit_, std::move(event), *request);
+  const auto stream = SentStream<v1::RotateResponse>::Begin(streams_, kStepsMax);
+  if (stream == nullptr) return new RefusedStream<v1::RotateResponse>(ToGrpc(Stopping()));
+  lifecycle_.Rotate(
+      *request, [stream](v1::RotateResponse step) { stream->Send(std::move(step)); },
+      [stream, &audit = audit_, event = std::move(event),
+       is_change = !request->dry_run()](absl::Status status) mutable {
+        // Recorded also when the caller has left.
+        event.result = absl::StatusCodeToString(status.code());
+        if (is_change) audit.Record(event);
+        stream->EndWith(std::move(status));
+      });
+  return stream.get();
+}
+
+grpc::ServerWriteReactor<v1::BackupResponse>* AdminService::Backup(grpc::CallbackServerContext*,
+                                                                   const v1::BackupRequest*) {
+  audit::Event event;
+  const absl::Status allowed = Authorize("Backup", "", event);
+  if (!allowed.ok()) return new RefusedStream<v1::BackupResponse>(ToGrpc(allowed));
+  const auto stream =
+      SentStream<v1::BackupResponse>::Begin(streams_, std::numeric_limits<size_t>::max());
+  if (stream == nullptr) return new RefusedStream<v1::BackupResponse>(ToGrpc(Stopping()));
+  lifecycle_.Backup([stream, &audit = audit_, event = std::move(event)](
+                        absl::StatusOr<std::vector<std::string>> pieces) mutable {
+    event.result = absl::StatusCodeToString(pieces.status().code());
+    audit.Record(event);
+    if (pieces.ok()) {
+      for (std::string& piece : *pieces) {
+        v1::BackupResponse message;
+        message.set_data(std::move(piece));
+        stream->Send(std::move(message));
+      }
+    }
+    stream->EndWith(pieces.status());
+  });
+  return stream.get();
 }
 
 }  // namespace keyturn::api

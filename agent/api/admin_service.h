@@ -99,6 +99,8 @@ class AdminService final : public v1::Admin::CallbackService {
   grpc::ServerUnaryReactor* Disown(grpc::CallbackServerContext* context,
                                    const v1::DisownRequest* request,
                                    v1::DisownResponse* response) override;
+  grpc::ServerWriteReactor<v1::BackupResponse>* Backup(grpc::CallbackServerContext* context,
+                                                       const v1::BackupRequest* request) override;
   grpc::ServerWriteReactor<v1::RotateResponse>* Rotate(grpc::CallbackServerContext* context,
                                                        const v1::RotateRequest* request) override;
 

@@ -107,6 +107,12 @@ absl::Status WriteFileDurably(const std::string& path, absl::string_view content
   return SyncDirectoryOf(path);
 }
 
+absl::Status MoveFile(const std::string& from, const std::string& to) {
+  if (rename(from.c_str(), to.c_str()) != 0) return Failure(errno, "rename to", to);
+  if (absl::Status s = SyncDirectoryOf(from); !s.ok()) return s;
+  return SyncDirectoryOf(to);
+}
+
 absl::Status MakeDirectory(const std::string& path, mode_t mode) {
   std::error_code error;
   if (std::filesystem::is_directory(path, error)) return absl::OkStatus();

@@ -26,6 +26,9 @@ absl::Status WriteFileDurably(const std::string& path, absl::string_view content
 // a loss of power it may be the old again, or none.
 absl::Status WriteFileAtomically(const std::string& path, absl::string_view content, mode_t mode);
 
+// Renames, and syncs both directories. What has the new name already is replaced.
+absl::Status MoveFile(const std::string& from, const std::string& to);
+
 // Makes the directory and its missing parents, the last with `mode`. An existing one is left as is.
 absl::Status MakeDirectory(const std::string& path, mode_t mode);
 

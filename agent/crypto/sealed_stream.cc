@@ -10,7 +10,9 @@ const unsigned char* Bytes(absl::string_view text) {
   return reinterpret_cast<const unsigned char*>(text.data());
 }
 
-absl::Status Changed() { return absl::DataLossError("has been changed, or a part of it is missing"); }
+absl::Status Changed() {
+  return absl::DataLossError("has been changed, or a part of it is missing");
+}
 
 }  // namespace
 

@@ -73,6 +73,7 @@ class Keeper final : public Lifecycle {
   void Delete(v1::DeleteRequest request, Answer<v1::DeleteResponse> done) override;
   void Refresh(v1::RefreshRequest request, Answer<v1::RefreshResponse> done) override;
   void History(v1::HistoryRequest request, Answer<v1::HistoryResponse> done) override;
+  void Backup(Answer<std::vector<std::string>> done) override;
   void Status(Answer<v1::StatusResponse> done) override;
   void Undo(v1::UndoRequest request, Answer<v1::UndoResponse> done) override;
   void Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) override;

@@ -114,6 +114,10 @@ void Keeper::Adjust(const v1::ApplyResponse& changes) {
   }
 }
 
+void Keeper::Backup(Answer<std::vector<std::string>> done) {
+  deps_.executor.Post([this, done = std::move(done)]() mutable { done(ledger_.Backup()); });
+}
+
 void Keeper::Export(Answer<v1::ExportResponse> done) {
   deps_.executor.Post([this, done = std::move(done)]() mutable {
     v1::ExportResponse response;

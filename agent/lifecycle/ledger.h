@@ -55,6 +55,7 @@ class Ledger {
   // As store::Store::Commit. Memory changes only on OK. After ABORTED memory is known to be behind
   // the store, and every later commit is refused with FAILED_PRECONDITION.
   absl::Status Commit(const store::Transaction& transaction);
+  absl::StatusOr<std::vector<std::string>> Backup() { return store_.Backup(); }
   // As store::Store::DropAnchor.
   absl::Status DropAnchor() { return store_.DropAnchor(); }
   bool rolled_back() const { return store_.rolled_back(); }

@@ -39,6 +39,8 @@ class Lifecycle : public Freshness {
   virtual void History(v1::HistoryRequest request, Answer<v1::HistoryResponse> done) = 0;
   virtual void Undo(v1::UndoRequest request, Answer<v1::UndoResponse> done) = 0;
   virtual void Disown(v1::DisownRequest request, Answer<v1::DisownResponse> done) = 0;
+  // The whole store as it is now, in pieces to be put behind one another.
+  virtual void Backup(Answer<std::vector<std::string>> done) = 0;
   // All of StatusResponse but version, started_at, connections and store_path.
   virtual void Status(Answer<v1::StatusResponse> done) = 0;
   virtual void ListRecipes(Answer<v1::ListRecipesResponse> done) = 0;

@@ -74,8 +74,8 @@ absl::Status Examine(BackupContents& contents, crypto::KekSource& kek, base::Ran
   if (!records.ok()) return records.status();
   contents.agent_id = (*store)->agent_id();
   contents.epoch = (*store)->epoch();
-  contents.credentials = static_cast<size_t>(
-      std::count_if(records->begin(), records->end(), [](const Record& record) {
+  contents.credentials =
+      static_cast<size_t>(std::count_if(records->begin(), records->end(), [](const Record& record) {
         return std::holds_alternative<CredentialRecord>(record);
       }));
   return absl::OkStatus();

@@ -34,9 +34,9 @@ struct BackupContents {
   uint64_t epoch = 0;
 };
 
-// Checks all that can be checked: each chunk, that the last is there, that the manifest agrees, that
-// every row opens and can be read. DATA_LOSS says what is wrong, FAILED_PRECONDITION that the KEK is
-// not the one of this backup.
+// Checks all that can be checked: each chunk, that the last is there, that the manifest agrees,
+// that every row opens and can be read. DATA_LOSS says what is wrong, FAILED_PRECONDITION that the
+// KEK is not the one of this backup.
 absl::StatusOr<BackupContents> ReadBackup(absl::string_view backup, crypto::KekSource& kek,
                                           base::Random& random);
 

@@ -21,6 +21,7 @@ void AddGetCommand(CLI::App& program, Session& session);
 void AddPutCommand(CLI::App& program, Session& session);
 void AddDeleteCommand(CLI::App& program, Session& session);
 void AddRotateCommand(CLI::App& program, Session& session);
+void AddBackupCommand(CLI::App& program, Session& session);
 void AddUndoCommand(CLI::App& program, Session& session);
 void AddDisownCommand(CLI::App& program, Session& session);
 void AddCalendarCommand(CLI::App& program, Session& session);

@@ -98,6 +98,7 @@ void AddCommands(CLI::App& program, Session& session) {
   AddHistoryCommand(program, session);
   AddRecipesCommand(program, session);
   AddPresetsCommand(program, session);
+  AddBackupCommand(program, session);
   AddStatusCommand(program, session);
   AddWhoAmICommand(program, session);
   AddVersionCommand(program, session);

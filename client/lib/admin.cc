@@ -48,16 +48,13 @@ class SocketAdminClient final : public AdminClient {
   }
   absl::Status Rotate(const v1::RotateRequest& request, absl::Duration timeout,
                       const std::function<void(const v1::RotateResponse&)>& step) override {
-    const absl::Time deadline = absl::Now() + timeout;
-    if (absl::Status connected = connection_->EnsureConnected(deadline); !connected.ok()) {
-      return connected;
-    }
-    grpc::ClientContext context;
-    Connection::Prepare(context, deadline);
-    const auto reader = stub_->Rotate(&context, request);
-    v1::RotateResponse response;
-    while (reader->Read(&response)) step(response);
-    return connection_->Explain(FromGrpc(reader->Finish()));
+    return ReadAll<v1::RotateResponse>(&v1::Admin::Stub::Rotate, request, timeout, step);
+  }
+  absl::Status Backup(absl::Duration timeout,
+                      const std::function<void(const std::string&)>& piece) override {
+    return ReadAll<v1::BackupResponse>(
+        &v1::Admin::Stub::Backup, v1::BackupRequest(), timeout,
+        [&](const v1::BackupResponse& response) { piece(response.data()); });
   }
   absl::StatusOr<v1::RefreshResponse> Refresh(const v1::RefreshRequest& request,
                                               absl::Duration timeout) override {
@@ -129,6 +126,24 @@ class SocketAdminClient final : public AdminClient {
                                     [&](grpc::ClientContext* context, Reply* reply) {
                                       return (stub_.get()->*method)(context, request, reply);
                                     });
+  }
+
+  // Of a call that answers with a stream.
+  template <typename Reply, typename Request>
+  absl::Status ReadAll(std::unique_ptr<grpc::ClientReader<Reply>> (v1::Admin::Stub::*method)(
+                           grpc::ClientContext*, const Request&),
+                       const Request& request, absl::Duration timeout,
+                       const std::function<void(const Reply&)>& take) {
+    const absl::Time deadline = absl::Now() + timeout;
+    if (absl::Status connected = connection_->EnsureConnected(deadline); !connected.ok()) {
+      return connected;
+    }
+    grpc::ClientContext context;
+    Connection::Prepare(context, deadline);
+    const auto reader = (stub_.get()->*method)(&context, request);
+    Reply reply;
+    while (reader->Read(&reply)) take(reply);
+    return connection_->Explain(FromGrpc(reader->Finish()));
   }
 
   const std::unique_ptr<Connection> connection_;

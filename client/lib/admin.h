@@ -36,6 +36,9 @@ class AdminClient {
   virtual absl::StatusOr<v1::DeleteResponse> Delete(const v1::DeleteRequest& request,
                                                     absl::Duration timeout) = 0;
   // `step` runs on the calling thread for each state entered.
+  // `piece` is called for each part of the backup in its order; it is whole only if this is OK.
+  virtual absl::Status Backup(absl::Duration timeout,
+                              const std::function<void(const std::string&)>& piece) = 0;
   virtual absl::Status Rotate(const v1::RotateRequest& request, absl::Duration timeout,
                               const std::function<void(const v1::RotateResponse&)>& step) = 0;
   virtual absl::StatusOr<v1::RefreshResponse> Refresh(const v1::RefreshRequest& request,

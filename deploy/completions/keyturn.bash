@@ -67,10 +67,14 @@ _keyturn() {
   case "$command" in
     "")
       mapfile -t COMPREPLY < <(compgen -W "apply plan export list show get put delete rotate \
-        calendar undo disown refresh login test revoke watch history recipes presets status whoami version" -- "$current")
+        calendar undo disown refresh login test revoke watch history recipes presets backup \
+        status whoami version" -- "$current")
       ;;
     show | get | put | rotate | undo | disown | refresh | login | test | revoke | watch | history)
       mapfile -t COMPREPLY < <(compgen -W "$(_keyturn_names)" -- "$current")
+      ;;
+    backup)
+      mapfile -t COMPREPLY < <(compgen -f -- "$current")
       ;;
     presets)
       if [[ "$previous" == presets ]]; then

@@ -240,6 +240,10 @@ void FakeLifecycle::Disown(v1::DisownRequest request, lifecycle::Answer<v1::Diso
   response.add_key_ids("id-1");
   Answer(absl::StrCat("Disown ", request.name()), std::move(response), std::move(done));
 }
+void FakeLifecycle::Backup(lifecycle::Answer<std::vector<std::string>> done) {
+  done(std::vector<std::string>{"a ", "back", "up"});
+}
+
 void FakeLifecycle::Status(lifecycle::Answer<v1::StatusResponse> done) {
   v1::StatusResponse response;
   response.set_credentials(2);

@@ -60,6 +60,7 @@ class FakeLifecycle : public lifecycle::Lifecycle {
   void History(v1::HistoryRequest request, lifecycle::Answer<v1::HistoryResponse> done) override;
   void Undo(v1::UndoRequest request, lifecycle::Answer<v1::UndoResponse> done) override;
   void Disown(v1::DisownRequest request, lifecycle::Answer<v1::DisownResponse> done) override;
+  void Backup(lifecycle::Answer<std::vector<std::string>> done) override;
   void Status(lifecycle::Answer<v1::StatusResponse> done) override;
   void Calendar(v1::CalendarRequest request, lifecycle::Answer<v1::CalendarResponse> done) override;
   void ListRecipes(lifecycle::Answer<v1::ListRecipesResponse> done) override;

@@ -43,10 +43,13 @@ void KeeperHouse::Crash() {
 }
 
 absl::Status KeeperHouse::Start() {
+  // As a person would who has seen that an older copy was put back.
+  store::SealedStore& opened = store.Restart();
+  if (!opened.CheckIntegrity().ok()) KEYTURN_CHECK(opened.Accept().ok(), "it is taken as it is");
   executor_ = std::make_unique<SimulatedExecutor>(clock);
   failures_ = std::make_unique<observe::Failures>(log, clock);
   keeper_ = std::make_unique<lifecycle::Keeper>(lifecycle::Keeper::Dependencies{
-      store.Restart(),
+      opened,
       *executor_,
       clock,
       random,
