@@ -10,11 +10,11 @@ namespace keyturn::store {
 namespace {
 
 size_t BitOf(const HashTrie::Digest& path, size_t depth) {
-  return (static_cast<unsigned char>(path[depth / 8]) >> (7 - depth % 8)) & 1U;
+  return (size_t{path[depth / 8]} >> (7 - depth % 8)) & 1U;
 }
 
 void Append(std::string& out, const HashTrie::Digest& digest) {
-  out.append(digest.data(), digest.size());
+  out.append(reinterpret_cast<const char*>(digest.data()), digest.size());
 }
 
 }  // namespace

@@ -18,8 +18,9 @@ namespace keyturn::store {
 
 class HashTrie {
  public:
-  // 32 bytes. A path says which element, a content what it is.
-  using Digest = std::array<char, 32>;
+  // 32 bytes. A path says which element, a content what it is. Unsigned, so that the order of paths
+  // is the order of their bits.
+  using Digest = std::array<unsigned char, 32>;
   static Digest Hashed(const crypto::KeyedHash& hash, absl::string_view context,
                        absl::string_view message);
 

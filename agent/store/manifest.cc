@@ -51,7 +51,7 @@ std::string Manifest::Encode(ManifestRow& row) const {
   for (const auto& [name, kind] : row.kinds) {
     crypto::AppendFramed(bytes, name);
     crypto::AppendUint64(bytes, kind.rows);
-    bytes.append(kind.root.data(), kind.root.size());
+    bytes.append(reinterpret_cast<const char*>(kind.root.data()), kind.root.size());
   }
   row.code = hash_.Of("manifest", bytes, kCodeSize);
   return bytes + row.code;

@@ -142,7 +142,9 @@ absl::Status SealedStore::Survey(const std::vector<Entry>& entries) {
       stored == nullptr ? absl::DataLossError("is missing") : manifest_.Decode(stored->value);
   if (!row.ok() && !absl::IsDataLoss(row.status())) return RowLoss(kManifestKey, row.status());
   altered_ = row.ok() ? manifest_.Difference(*row)
-                      : absl::StrCat("the row that lists all others ", row.status().message());
+                      : absl::StrCat("the row ", kManifestKey, ", which lists all others, ",
+                                     row.status().message());
+  if (!altered_.empty()) altered_ += BrokenRow(entries);
   epoch_ = row.ok() ? row->epoch : 0;
   manifest_code_ = row.ok() ? row->code : "";
   CompareWithAnchor();
@@ -151,6 +153,15 @@ absl::Status SealedStore::Survey(const std::vector<Entry>& entries) {
     altered_.clear();
   }
   return absl::OkStatus();
+}
+
+std::string SealedStore::BrokenRow(const std::vector<Entry>& entries) const {
+  for (const Entry& entry : entries) {
+    if (entry.key == kHeaderKey || entry.key == kManifestKey) continue;
+    const absl::Status opened = keyring_->Open(entry.value, RowData(entry.key)).status();
+    if (!opened.ok()) return absl::StrCat("; the row ", entry.key, " ", opened.message());
+  }
+  return "";
 }
 
 absl::Status SealedStore::CheckIntegrity() const {

@@ -76,6 +76,8 @@ class SealedStore final : public Store {
 
   absl::Status Survey();
   absl::Status Survey(const std::vector<Entry>& entries);
+  // The first row that does not open, for people; empty when all do.
+  std::string BrokenRow(const std::vector<Entry>& entries) const;
   void CompareWithAnchor();
   // What the anchor holds of this manifest.
   std::string AnchorText(uint64_t epoch, absl::string_view manifest_code) const;
