@@ -110,7 +110,7 @@ std::string WhatIsIn(const store::BackupContents& contents) {
 // Gives the database a second name, under which it stays when another takes its first. Should this
 // end half way, the first name still leads to it.
 absl::Status SetAside(const std::string& path, const std::string& aside) {
-  if (link(path.c_str(), aside.c_str()) != 0) {
+  if (access(path.c_str(), F_OK) == 0 && link(path.c_str(), aside.c_str()) != 0) {
     return absl::InternalError(absl::StrCat("cannot set the store aside as ", aside, ": ",
                                             std::generic_category().message(errno)));
   }
@@ -157,9 +157,11 @@ absl::StatusOr<std::string> RestoreBackup(const Config& config, const std::strin
     if (auto records = (*restored)->LoadAll(); !records.ok()) return records.status();
   }
   unlink((draft + ".lock").c_str());
-  if (replaces) {
-    if (absl::Status s = SetAside(target, aside); !s.ok()) return s;
+  if (access((draft + "-wal").c_str(), F_OK) == 0) {
+    return absl::InternalError(absl::StrCat("the new store ", draft,
+                                            " could not be written as a whole; is the disk full?"));
   }
+  if (absl::Status s = SetAside(target, aside); !s.ok()) return s;
   if (absl::Status s = base::MoveFile(draft, target); !s.ok()) return s;
   return absl::StrCat("restored ", WhatIsIn(*contents),
                       replaces ? absl::StrCat("; the store that was there is now ", aside) : "");
@@ -218,7 +220,7 @@ absl::Status Agent::OpenStore(ExitCode& code) {
       store::SealedStore::Open(used, kek, parts_->random, config_.agent_name, &*parts_->anchor);
   if (!store.ok()) return store.status();
   parts_->store = *std::move(store);
-  const absl::Status integrity = parts_->store->CheckIntegrity();
+  absl::Status integrity = parts_->store->CheckIntegrity();
   if (absl::IsDataLoss(integrity)) return integrity;
   if (!integrity.ok()) return parts_->store->Accept();
   return absl::OkStatus();
